@@ -1,0 +1,20 @@
+import { defineConfig } from 'vitest/config';
+
+// One runner, one project per layer of tests, so that `npm run check` can leave out what needs real clients or a local AWS.
+const project = (name: string, include: string[], extra: Record<string, unknown> = {}) => ({
+  test: { name, include, exclude: ['node_modules/**'], pool: 'forks' as const, ...extra },
+});
+
+export default defineConfig({
+  test: {
+    projects: [
+      project('unit', ['test/**/*.test.ts'], {
+        exclude: ['node_modules/**', 'test/contract/**', 'test/golden/**', 'test/e2e/**', 'test/infra/**', 'test/account/**'],
+      }),
+      project('contract', ['test/contract/**/*.test.ts'], { testTimeout: 60_000, hookTimeout: 60_000 }),
+      project('golden', ['test/golden/**/*.test.ts']),
+      project('infra', ['test/infra/**/*.test.ts'], { testTimeout: 120_000 }),
+      project('e2e', ['test/e2e/**/*.test.ts'], { testTimeout: 300_000, hookTimeout: 300_000, fileParallelism: false }),
+    ],
+  },
+});
