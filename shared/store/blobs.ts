@@ -39,7 +39,7 @@ export interface Options {
 export interface Blobs {
   /** Absence is `undefined`. */
   stat(digest: Digest, options?: Options): Promise<BlobStat | undefined>;
-  /** Absence is `undefined`. A range that starts past the end is TOO_LARGE's opposite: USAGE. */
+  /** Absence is `undefined`. A range outside the blob is USAGE. */
   open(digest: Digest, range?: ByteRange, options?: Options): Promise<BlobBody | undefined>;
   /**
    * Stores the bytes of `source`. Idempotent: storing what is there already succeeds and reads no more than it must.
@@ -78,7 +78,10 @@ export interface BlobLinks {
    * A URL and the headers the client must send to PUT exactly these bytes; the store itself checks the digest. Call `confirm`
    * afterwards: only then is the blob visible.
    */
-  write(blob: BlobStat, request: { readonly seconds: number }): Promise<{ readonly url: string; readonly headers: Readonly<Record<string, string>>; readonly id: string }>;
+  write(
+    blob: BlobStat,
+    request: { readonly seconds: number },
+  ): Promise<{ readonly url: string; readonly headers: Readonly<Record<string, string>>; readonly id: string }>;
   confirm(id: string, blob: BlobStat): Promise<BlobStat>;
 }
 

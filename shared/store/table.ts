@@ -41,7 +41,12 @@ export interface Table {
   /** Many at once, in no promised order of work; answers in the order asked. */
   getMany(keys: readonly Key[], options?: Options): Promise<readonly (TableRecord | undefined)[]>;
   /** A condition that does not hold is STORE_CONFLICT, with the record there now (if any) in `details.current`. Answers the new version. */
-  put(key: Key, value: Json, write?: { readonly condition?: Condition; readonly expires?: number }, options?: Options): Promise<string>;
+  put(
+    key: Key,
+    value: Json,
+    write?: { readonly condition?: Condition; readonly expires?: number },
+    options?: Options,
+  ): Promise<string>;
   /** True when there was a record. A condition that does not hold is STORE_CONFLICT. */
   delete(key: Key, write?: { readonly condition?: { readonly ifVersion: string } }, options?: Options): Promise<boolean>;
   /** Sorted by sort key. Fewer than `limit` records means there are no more. */
