@@ -1,0 +1,67 @@
+// The one file that makes keys: every Table key and every bucket key of the domain, so that the whole map is on this page. A part of
+// a key that comes from outside (a repository, a tag, a digest, an id) goes through `compose`, which keeps one name from becoming two.
+//
+// Table: partition | sort                                what it holds
+// ---------------------------------------------------------------------------------------------------------------------------
+// Blobs on S3 (s3-blobs.ts)
+//   blobs#<algorithm>#<hex digit>  | <digest>            where the bytes of a blob are: object key and size. The first digit of the
+//                                                        digest shards the partition, and the 32 shards in order are digest order
+//   upload#<id>                    | state               a resumable upload: offset, hash state, tail object; later: what it became
+//   upload#<id>                    | part#<00001>        the ETag of one part of its multipart upload
+//
+// Bucket                                                 what it holds
+// ---------------------------------------------------------------------------------------------------------------------------
+//   blobs/<algorithm>/<hex>/<unique>                     bytes put under a digest known beforehand
+//   uploads/<id>/<unique>                                bytes whose digest was not known when they came: an upload's multipart object
+//                                                        or its tail. They stay here when committed: a record points at them, no copy
+// Every object key is unique to one attempt to store, so deleting one attempt's object never hits another's. An object is garbage
+// when the record its key leads to (the blob's by digest, or the upload's state) does not name it.
+import { SlipwayError } from '../errors.ts';
+import { algorithmOf, type Digest, encodedOf } from '../oci/digest.ts';
+import type { Key } from './table.ts';
+
+const separator = '#';
+
+/** Joins parts; only the last may contain the separator, because nothing follows that it could be mistaken for. */
+function compose(...parts: readonly string[]): string {
+  for (const part of parts.slice(0, -1)) {
+    if (part.includes(separator)) {
+      throw new SlipwayError('INTERNAL', `key part ${JSON.stringify(part)} contains "${separator}"`);
+    }
+  }
+  return parts.join(separator);
+}
+
+const hexDigits = '0123456789abcdef';
+
+/** Table keys of S3Blobs. */
+export const blobKeys = {
+  record: (digest: Digest): Key => ({
+    partition: compose('blobs', algorithmOf(digest), encodedOf(digest).slice(0, 1)),
+    sort: digest,
+  }),
+  /** The partitions that hold blob records, in digest order, from the one that holds digests after `after`. */
+  partitions(after?: Digest): readonly string[] {
+    const all = ['sha256', 'sha512'].flatMap((algorithm) => Array.from(hexDigits, (digit) => compose('blobs', algorithm, digit)));
+    return after === undefined ? all : all.slice(all.indexOf(blobKeys.record(after).partition));
+  },
+} as const;
+
+/** Table keys of resumable uploads. */
+export const uploadKeys = {
+  state: (id: string): Key => ({ partition: compose('upload', id), sort: 'state' }),
+  /** S3 part numbers: 1 to 10,000. */
+  part: (id: string, number: number): Key => ({
+    partition: compose('upload', id),
+    sort: compose('part', String(number).padStart(5, '0')),
+  }),
+  partPrefix: compose('part', ''),
+} as const;
+
+/** Keys of the bucket. `unique` names one attempt to store. */
+export const objectKeys = {
+  blob: (digest: Digest, unique: string): string => `blobs/${algorithmOf(digest)}/${encodedOf(digest)}/${unique}`,
+  upload: (id: string, unique: string): string => `uploads/${id}/${unique}`,
+  /** The upload that an object key belongs to, if it is an upload's. */
+  uploadOf: (key: string): string | undefined => /^uploads\/([^/]+)\//.exec(key)?.[1],
+} as const;
