@@ -107,3 +107,5 @@ export const errnoOf = (error: unknown): string | undefined =>
 export function throwIfCancelled(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new SlipwayError('CANCELLED', 'cancelled', { cause: signal.reason });
 }
+
+export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(errorTable, code);

@@ -1,0 +1,36 @@
+// The list of commands: what `slipway --help` shows without loading any of them, and the two-word forms that docker's users type.
+import type { Command, Options } from './command.ts';
+
+export interface Listed {
+  readonly summary: string;
+  readonly load: () => Promise<{ readonly command: Command<Options> }>;
+}
+
+/** Loses the option types, which only `run` needs. */
+// biome-ignore lint/suspicious/noExplicitAny: a Command<O> is not a Command<Options>, because `run` takes O; main.ts passes it what `parse` made from the same O.
+const listed = (summary: string, load: () => Promise<{ readonly command: any }>): Listed => ({ summary, load });
+
+export const commands: Readonly<Record<string, Listed>> = {
+  version: listed('Show the Slipway version information', () => import('./commands/version.ts')),
+};
+
+/** Two-word and other spellings, docker's own, to the command they mean. */
+export const spellings: Readonly<Record<string, string>> = {
+  'image build': 'build',
+  'builder build': 'build',
+  'buildx build': 'build',
+  'image ls': 'images',
+  'image list': 'images',
+  'image pull': 'pull',
+  'image push': 'push',
+  'image tag': 'tag',
+  'image rm': 'rm',
+  'image remove': 'rm',
+  rmi: 'rm',
+  'image load': 'load',
+  'image save': 'save',
+  'image import': 'import',
+  'image inspect': 'inspect',
+  'image history': 'history',
+  'container run': 'run',
+};

@@ -1,0 +1,131 @@
+// One call of the command line, in process: what main.ts does with the real world and tests do with a made one.
+import type { Home } from '../local/home.ts';
+import { errnoOf, SlipwayError } from '../shared/errors.ts';
+import { Api } from './api-client.ts';
+import { helpText, parse, UsageError } from './command.ts';
+import { commands, spellings } from './commands.ts';
+import type { Io } from './io.ts';
+import { print, warn, write } from './io.ts';
+import { version } from './version.ts';
+
+export async function runCli(argv: readonly string[], io: Io): Promise<number> {
+  try {
+    return await dispatch(argv, io);
+  } catch (error) {
+    return await report(error, io);
+  }
+}
+
+async function dispatch(argv: readonly string[], io: Io): Promise<number> {
+  const [first, second] = argv;
+  if (first === undefined || first === '--help' || first === '-h' || (first === 'help' && second === undefined)) {
+    await write(io.stdout, overview());
+    return 0;
+  }
+  if (first === '--version' || first === '-v') {
+    await print(io, `Slipway version ${version}`);
+    return 0;
+  }
+  if (first === 'help') return await dispatch([...argv.slice(1), '--help'], io);
+  const twoWords = second === undefined ? undefined : spellings[`${first} ${second}`];
+  const name = twoWords ?? spellings[first] ?? first;
+  const listed = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (listed === undefined) throw new UsageError('', unknownCommand(first, second));
+  const { command } = await listed.load();
+  const call = parse(command, argv.slice(twoWords === undefined ? 1 : 2));
+  if (call.help) {
+    await write(io.stdout, helpText(command));
+    return 0;
+  }
+  let home: Promise<Home> | undefined;
+  const openOnce = (): Promise<Home> => {
+    home ??= openEmbedded(io);
+    return home;
+  };
+  try {
+    return await command.run({
+      args: call.args,
+      options: call.options,
+      io,
+      home: openOnce,
+      api: async () => new Api((await openOnce()).fetch, 'http://slipway', io.signal),
+    });
+  } finally {
+    if (home !== undefined)
+      await home.then(
+        (h) => h[Symbol.asyncDispose](),
+        () => undefined,
+      );
+  }
+}
+
+async function openEmbedded(io: Io): Promise<Home> {
+  if (io.env.SLIPWAY_ENDPOINT) {
+    throw new SlipwayError('UNSUPPORTED', 'SLIPWAY_ENDPOINT is set, but this version knows only the embedded home', {
+      hint: 'unset SLIPWAY_ENDPOINT to use the home on this machine',
+    });
+  }
+  const { openHome } = await import('../local/home.ts');
+  return openHome({ env: io.env, now: io.now });
+}
+
+function overview(): string {
+  const width = Math.max(...Object.keys(commands).map((n) => n.length)) + 2;
+  const lines = Object.entries(commands)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, c]) => `  ${name.padEnd(width)}${c.summary}`);
+  return `Usage:  slipway COMMAND
+
+Builds container images from Dockerfiles and serves them from a registry, without a daemon
+
+Commands:
+${lines.join('\n')}
+
+Run 'slipway COMMAND --help' for more information on a command.
+Set SLIPWAY_HOME to choose where images and the build cache are kept.
+`;
+}
+
+function unknownCommand(first: string, second: string | undefined): string {
+  const groups = ['image', 'container', 'builder', 'buildx', 'system', 'volume', 'network'];
+  const shown = groups.includes(first) && second !== undefined ? `${first} ${second}` : first;
+  return `unknown command: slipway ${shown}`;
+}
+
+/** Prints what failed, where, and what to do; answers the exit code. */
+async function report(error: unknown, io: Io): Promise<number> {
+  if (error instanceof UsageError) {
+    const of = error.command === '' ? '' : ` ${error.command}`;
+    await warn(io, `${error.message}\n\nRun 'slipway${of} --help' for more information`);
+    return error.message.startsWith('unknown flag') ||
+      error.message.startsWith('unknown shorthand') ||
+      error.message.startsWith('flag needs')
+      ? 125
+      : 1;
+  }
+  if (error instanceof SlipwayError) {
+    if (error.code === 'CANCELLED') {
+      await warn(io, 'Cancelled');
+      return 130;
+    }
+    if (error.where !== undefined) {
+      const { excerpt } = await import('./excerpt.ts');
+      await warn(io, await excerpt(error.where, error.details?.source));
+    }
+    await warn(io, `Error: ${error.message}${error.hint === undefined ? '' : `\n  ${error.hint}`}`);
+    if (error.code === 'INTERNAL' && io.env.SLIPWAY_DEBUG)
+      await warn(io, String((error.cause instanceof Error ? error.cause : error).stack));
+    return error.exit;
+  }
+  const errno = errnoOf(error);
+  if (errno === 'ENOSPC') {
+    await warn(
+      io,
+      'Error: no space left on device\n  Free some space, or choose another home with SLIPWAY_HOME; what was stored before is untouched.',
+    );
+    return 1;
+  }
+  await warn(io, `Error: ${error instanceof Error ? error.message : String(error)}`);
+  if (io.env.SLIPWAY_DEBUG && error instanceof Error) await warn(io, String(error.stack));
+  return 1;
+}

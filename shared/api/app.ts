@@ -1,0 +1,32 @@
+// The control API: one function from request to response, for the command line (in process, in the embedded home), for a server and
+// for Lambda. Each subject is a module of routes, loaded at its first use, so that `slipway images` never loads the builder.
+import { type ApiFetch, errorResponse } from './http.ts';
+import type { ApiParts } from './parts.ts';
+import { dispatch, type Route } from './router.ts';
+
+interface Subject {
+  readonly prefix: string;
+  readonly load: (parts: ApiParts) => Promise<readonly Route[]>;
+}
+
+/** Longer prefixes first. A subject: `{ prefix: '/api/v1/images', load: async (parts) => (await import('./images.ts')).imageRoutes(parts) }`. */
+const subjects: readonly Subject[] = [];
+
+export function createApi(parts: ApiParts): ApiFetch {
+  const loaded = new Map<Subject, Promise<readonly Route[]>>();
+  return async (request) => {
+    try {
+      const path = new URL(request.url).pathname;
+      const subject = subjects.find((s) => path === s.prefix || path.startsWith(`${s.prefix}/`));
+      if (subject === undefined) return await dispatch([], request);
+      let routes = loaded.get(subject);
+      if (routes === undefined) {
+        routes = subject.load(parts);
+        loaded.set(subject, routes);
+      }
+      return await dispatch(await routes, request);
+    } catch (error) {
+      return errorResponse(error);
+    }
+  };
+}

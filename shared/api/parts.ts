@@ -1,0 +1,12 @@
+// What a home is made of, as the control API sees it. local/home.ts and functions/api build one.
+import type { Blobs } from '../store/blobs.ts';
+import type { Catalog } from '../store/catalog.ts';
+import type { Table } from '../store/table.ts';
+
+export interface ApiParts {
+  readonly blobs: Blobs;
+  readonly table: Table;
+  readonly catalog: Catalog;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+}
