@@ -8,6 +8,9 @@
 //                                                        digest shards the partition, and the 32 shards in order are digest order
 //   upload#<id>                    | state               a resumable upload: offset, hash state, tail object; later: what it became
 //   upload#<id>                    | part#<00001>        the ETag of one part of its multipart upload
+// Builds (build/cache.ts)
+//   step#<hex digit>               | <key>               the cached result of a step: diffID of its layer, and the parts of its key
+//   slot#<hex digit>               | <digest>            the layer that the same instruction made last time
 //
 // Bucket                                                 what it holds
 // ---------------------------------------------------------------------------------------------------------------------------
@@ -56,6 +59,12 @@ export const uploadKeys = {
     sort: compose('part', String(number).padStart(5, '0')),
   }),
   partPrefix: compose('part', ''),
+} as const;
+
+/** Table keys of the build cache. The first digit of the key shards the partition: DynamoDB gives one partition 1000 writes a second. */
+export const cacheKeys = {
+  step: (key: Digest): Key => ({ partition: compose('step', encodedOf(key).slice(0, 1)), sort: key }),
+  slot: (slot: Digest): Key => ({ partition: compose('slot', encodedOf(slot).slice(0, 1)), sort: slot }),
 } as const;
 
 /** Keys of the bucket. `unique` names one attempt to store. */

@@ -1,0 +1,51 @@
+// The build cache: key to the layer that a step made. Written per finished step, so a failed build still helps the next (F75).
+import type { Digest } from '../oci/digest.ts';
+import { isDigest, sha256 } from '../oci/digest.ts';
+import { cacheKeys } from '../store/keys.ts';
+import type { Json, Table } from '../store/table.ts';
+import { canonicalJson, type KeyStruct, keyOf } from './key.ts';
+
+export class BuildCache {
+  readonly #table: Table;
+  readonly #clock: () => number;
+
+  /** `clock` in milliseconds: only the record's age, never part of a key. */
+  constructor(table: Table, clock: () => number) {
+    this.#table = table;
+    this.#clock = clock;
+  }
+
+  /** diffID of the layer cached under the key; the caller checks that the layer is still stored. */
+  async lookup(struct: KeyStruct, signal?: AbortSignal): Promise<Digest | undefined> {
+    const record = await this.#table.get(cacheKeys.step(keyOf(struct)), signal === undefined ? {} : { signal });
+    const value = record?.value as { readonly diffId?: unknown } | undefined;
+    return typeof value?.diffId === 'string' && isDigest(value.diffId) ? value.diffId : undefined;
+  }
+
+  /** Idempotent; the last writer wins, and both are right: equal keys mean exchangeable results. */
+  async save(struct: KeyStruct, diffId: Digest, signal?: AbortSignal): Promise<void> {
+    const value: Json = { diffId, made: Math.floor(this.#clock() / 1000), parts: JSON.parse(canonicalJson(struct as never)) };
+    await this.#table.put(cacheKeys.step(keyOf(struct)), value, {}, signal === undefined ? {} : { signal });
+  }
+
+  /**
+   * The layer that the same instruction made last time, whatever it read then: its unchanged members are copied rather than compressed
+   * again (docs/decisions/0002). `scope` keeps projects apart.
+   */
+  async previous(slot: Slot): Promise<Digest | undefined> {
+    const record = await this.#table.get(cacheKeys.slot(slotDigest(slot)));
+    const value = record?.value as { readonly diffId?: unknown } | undefined;
+    return typeof value?.diffId === 'string' && isDigest(value.diffId) ? value.diffId : undefined;
+  }
+
+  async remember(slot: Slot, diffId: Digest): Promise<void> {
+    await this.#table.put(cacheKeys.slot(slotDigest(slot)), { diffId });
+  }
+}
+
+export interface Slot {
+  readonly scope: string;
+  readonly instruction: string;
+}
+
+const slotDigest = (slot: Slot): Digest => sha256(canonicalJson({ scope: slot.scope, instruction: slot.instruction }));
