@@ -1,0 +1,157 @@
+// Moving bytes between streams and files: sizes and tricks that were measured, in one place.
+import { createHash, type Hash } from 'node:crypto';
+import { close, closeSync, fsync, openSync, read, write, writeSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { errnoOf, SlipwayError, throwIfCancelled } from '../errors.ts';
+
+const closeFile = promisify(close);
+const fsyncFile = promisify(fsync);
+const readAt = promisify(read);
+const writeAt = promisify(write);
+
+export const chunkSize = 1 << 20;
+/** A chunk up to this size is written synchronously: handing it to a thread costs more than copying it. */
+const smallChunk = 64 << 10;
+
+export const shortened = (file: string): SlipwayError =>
+  new SlipwayError('STORE', `${file} became shorter while it was read`, { hint: 'Is another program writing in the store?' });
+
+/** A system error as ours, naming the file. */
+export function diskError(error: unknown, file: string): unknown {
+  const errno = errnoOf(error);
+  if (error instanceof SlipwayError || errno === undefined) return error;
+  if (errno === 'ENOSPC' || errno === 'EDQUOT') {
+    return new SlipwayError('DISK_FULL', `no space left to write ${file}`, {
+      hint: 'Free some space and try again.',
+      cause: error,
+    });
+  }
+  return new SlipwayError('STORE', `${file}: ${error instanceof Error ? error.message : errno}`, { cause: error });
+}
+
+export function guard<T>(file: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw diskError(error, file);
+  }
+}
+
+export async function syncFile(fd: number, file: string): Promise<void> {
+  try {
+    await fsyncFile(fd);
+  } catch (error) {
+    throw diskError(error, file);
+  }
+}
+
+/** Makes renames into the folder durable. */
+export async function syncFolder(folder: string): Promise<void> {
+  const fd = guard(folder, () => openSync(folder, 'r'));
+  try {
+    await syncFile(fd, folder);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Writes all of `chunk` at `position`. When this resolves the source may reuse its buffer. A large chunk is hashed while it is written. */
+export async function writeAndHash(
+  fd: number,
+  chunk: Uint8Array,
+  position: number,
+  hash: Hash | undefined,
+  file: string,
+): Promise<void> {
+  try {
+    if (chunk.length <= smallChunk) {
+      for (let at = 0; at < chunk.length; ) at += writeSync(fd, chunk, at, chunk.length - at, position + at);
+      hash?.update(chunk);
+      return;
+    }
+    for (let at = 0; at < chunk.length; ) {
+      const part = chunk.subarray(at, Math.min(chunk.length, at + chunkSize));
+      const written = writeWhole(fd, part, position + at);
+      hash?.update(part);
+      await written;
+      at += part.length;
+    }
+  } catch (error) {
+    throw diskError(error, file);
+  }
+}
+
+async function writeWhole(fd: number, part: Uint8Array, position: number): Promise<void> {
+  for (let at = 0; at < part.length; ) {
+    const { bytesWritten } = await writeAt(fd, part, at, part.length - at, position + at);
+    at += bytesWritten;
+  }
+}
+
+/** The running hash over the first `size` bytes. */
+export async function hashFile(
+  fd: number,
+  size: number,
+  algorithm: 'sha256' | 'sha512',
+  file: string,
+  signal: AbortSignal | undefined,
+): Promise<Hash> {
+  const hash = createHash(algorithm);
+  let current = Buffer.allocUnsafeSlow(chunkSize);
+  let other = Buffer.allocUnsafeSlow(chunkSize);
+  try {
+    let count = size === 0 ? 0 : (await readAt(fd, current, 0, Math.min(chunkSize, size), 0)).bytesRead;
+    for (let at = 0; at < size; ) {
+      throwIfCancelled(signal);
+      if (count === 0) throw shortened(file);
+      at += count;
+      // The next read fills the other buffer while this one is hashed.
+      const next = at < size ? readAt(fd, other, 0, Math.min(chunkSize, size - at), at) : undefined;
+      hash.update(current.subarray(0, count));
+      count = next === undefined ? 0 : (await next).bytesRead;
+      [current, other] = [other, current];
+    }
+  } catch (error) {
+    throw diskError(error, file);
+  }
+  return hash;
+}
+
+export function bytesStream(bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>({
+    start(controller) {
+      if (bytes.length > 0) controller.enqueue(bytes);
+      controller.close();
+    },
+  });
+}
+
+/** The bytes of an open file from `start` to `end`; closes it when done, cancelled or failed. */
+export function fileStream(
+  fd: number,
+  start: number,
+  end: number,
+  file: string,
+  signal: AbortSignal | undefined,
+): ReadableStream<Uint8Array> {
+  let at = start;
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        throwIfCancelled(signal);
+        const buffer = Buffer.allocUnsafeSlow(Math.min(chunkSize, end - at));
+        const { bytesRead } = await readAt(fd, buffer, 0, buffer.length, at);
+        if (bytesRead === 0) throw shortened(file);
+        at += bytesRead;
+        controller.enqueue(bytesRead === buffer.length ? buffer : buffer.subarray(0, bytesRead));
+        if (at < end) return;
+      } catch (error) {
+        await closeFile(fd);
+        throw diskError(error, file);
+      }
+      await closeFile(fd);
+      controller.close();
+    },
+    cancel: () => closeFile(fd),
+  });
+}
