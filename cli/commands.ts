@@ -11,6 +11,7 @@ export interface Listed {
 const listed = (summary: string, load: () => Promise<{ readonly command: any }>): Listed => ({ summary, load });
 
 export const commands: Readonly<Record<string, Listed>> = {
+  build: listed('Build an image from a Dockerfile', () => import('./commands/build.ts')),
   version: listed('Show the Slipway version information', () => import('./commands/version.ts')),
 };
 

@@ -1,0 +1,275 @@
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { BuildEvent } from '../../shared/build/events.ts';
+import type { BuildRequest, ContextRef } from '../../shared/build/request.ts';
+import { errnoOf, isErrorCode, SlipwayError } from '../../shared/errors.ts';
+import type { Api } from '../api-client.ts';
+import { defineCommand } from '../command.ts';
+import { type Io, isTerminal, print, warn } from '../io.ts';
+import { chooseProgress, progress, progressKinds } from '../progress.ts';
+
+/** Docker's flags that Slipway does not have yet: named, with what to do instead, rather than "unknown flag". */
+const notYet: Readonly<Record<string, string>> = {
+  secret: 'build secrets are not supported yet',
+  ssh: 'SSH forwarding is not supported yet',
+  output: 'only images are built; use `slipway save` to write one to a file',
+  'cache-from': 'the cache of the home is used without being named; import from elsewhere is not supported yet',
+  'cache-to': 'the cache is kept in the home; export is not supported yet',
+  'build-context': 'named contexts are not supported yet; COPY --from=IMAGE reads another image',
+  'add-host': 'extra hosts are not supported yet',
+  attest: 'attestations are not supported yet',
+  provenance: 'attestations are not supported yet',
+  sbom: 'attestations are not supported yet',
+  check: 'linting without a build is not supported yet; warnings are shown at the end of a build',
+  squash: 'layers are kept; use a later stage with COPY --from to leave things out',
+};
+
+const unsupported = Object.fromEntries(
+  Object.keys(notYet).map((name) => [
+    name,
+    { type: 'string', multiple: true, hidden: true, help: '', ...(name === 'output' ? { short: 'o' } : {}) },
+  ]),
+) as Record<string, { type: 'string'; multiple: true; hidden: true; help: string }>;
+
+export const command = defineCommand({
+  name: 'build',
+  summary: 'Build an image from a Dockerfile',
+  usage: '[OPTIONS] PATH | -',
+  description: `Reads the Dockerfile in PATH (or the one given with -f), runs the stages that the target needs, each step at most once for the
+same inputs, and keeps the result in the home under the given tags. PATH is the build context: the files that COPY and ADD may
+read, less what .dockerignore names. With - the context is a tar archive on standard input, or a lone Dockerfile.
+
+Steps whose inputs are unchanged are taken from the cache and shown as CACHED. A failed build keeps the steps that were finished.
+Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherever and whenever they are built.`,
+  examples: [
+    ['slipway build -t app .', 'Build the current folder and tag the result app:latest'],
+    ['slipway build -f deploy/Dockerfile --build-arg VERSION=1.2 -t team/app:1.2 .', 'Another Dockerfile, with an argument'],
+    ['slipway build --target builder --progress plain .', 'Stop at the stage "builder", with the whole log'],
+    ['id=$(slipway build -q .)', 'Print nothing but the image ID'],
+  ],
+  options: {
+    file: {
+      type: 'string',
+      short: 'f',
+      help: 'Name of the Dockerfile (default: PATH/Dockerfile); - reads it from standard input',
+    },
+    tag: {
+      type: 'string',
+      short: 't',
+      multiple: true,
+      value: 'name[:tag]',
+      help: 'Name of the image; may be given several times',
+    },
+    'build-arg': {
+      type: 'string',
+      multiple: true,
+      value: 'NAME[=VALUE]',
+      help: 'Set a build argument; without a value it is taken from the environment',
+    },
+    label: { type: 'string', multiple: true, value: 'NAME=VALUE', help: 'Set metadata for the image' },
+    target: { type: 'string', help: 'Build this stage instead of the last one' },
+    platform: { type: 'string', help: 'Platform of the result, e.g. linux/amd64 (default: this machine)' },
+    network: { type: 'string', help: 'Network of RUN steps: default (this machine’s), host or none' },
+    'no-cache': { type: 'boolean', help: 'Do not use the cache' },
+    pull: { type: 'boolean', help: 'Look for a newer base image even if it is here' },
+    push: { type: 'boolean', help: 'Push the tags when the build is done' },
+    load: { type: 'boolean', help: 'Accepted for docker’s sake: the result is always kept in the home' },
+    quiet: { type: 'boolean', short: 'q', help: 'Print only the image ID' },
+    progress: { type: 'string', value: 'auto|plain|tty|rawjson|quiet', help: 'How to show the build (default: auto)' },
+    iidfile: { type: 'string', value: 'file', help: 'Write the image ID to a file' },
+    'metadata-file': { type: 'string', value: 'file', help: 'Write facts about the result to a file, as JSON' },
+    ...unsupported,
+  },
+  args: { min: 1, max: 1 },
+  async run({ args, options, io, api }) {
+    for (const [name, why] of Object.entries(notYet)) {
+      const given = (options as Readonly<Record<string, unknown>>)[name];
+      if (Array.isArray(given) && given.length > 0) throw new SlipwayError('UNSUPPORTED', `--${name}: ${why}`);
+    }
+    const kind = chooseProgress(options.progress, options.quiet === true, io);
+    if (kind === undefined) {
+      throw new SlipwayError(
+        'USAGE',
+        `invalid progress "${options.progress ?? io.env.BUILDKIT_PROGRESS}": one of ${progressKinds.join(', ')}`,
+      );
+    }
+    const client = await api();
+    const { context, dockerfile, ignore } = await inputs(args[0] as string, options.file, io, client);
+    const request: BuildRequest = {
+      context,
+      dockerfile,
+      ...(ignore === undefined ? {} : { ignore }),
+      tags: [...options.tag],
+      buildArgs: buildArguments(options['build-arg'], io.env),
+      labels: labels(options.label),
+      ...(options.target === undefined ? {} : { target: options.target }),
+      ...(options.platform === undefined ? {} : { platform: options.platform }),
+      ...(options.network === undefined ? {} : { network: options.network }),
+      noCache: options['no-cache'] === true,
+      pull: options.pull === true,
+    };
+    const digest = await follow(client, request, progress(kind, io), io.signal);
+    if (options.iidfile !== undefined) await writeFile(resolve(io.cwd, options.iidfile), digest);
+    if (options['metadata-file'] !== undefined) {
+      const facts = {
+        'containerimage.digest': digest,
+        ...(options.tag.length > 0 ? { 'image.name': options.tag.join(',') } : {}),
+      };
+      await writeFile(resolve(io.cwd, options['metadata-file']), `${JSON.stringify(facts, null, 2)}\n`);
+    }
+    if (kind === 'quiet') await print(io, digest);
+    if (options.push) await push(client, options.tag, io);
+    return 0;
+  },
+});
+
+async function follow(
+  client: Api,
+  request: BuildRequest,
+  show: ReturnType<typeof progress>,
+  signal: AbortSignal,
+): Promise<string> {
+  const { id } = await client.json<{ id: string }>('POST', '/api/v1/builds', request);
+  const cancel = () => void client.json('POST', `/api/v1/builds/${id}/cancel`);
+  if (signal.aborted) cancel();
+  signal.addEventListener('abort', cancel, { once: true });
+  try {
+    for await (const event of client.events<BuildEvent>('GET', `/api/v1/builds/${id}/events`)) {
+      await show.show(event);
+      if (event.type === 'result') return event.digest;
+      if (event.type === 'error') {
+        const { code, message, hint, where, details } = event.failure;
+        throw new SlipwayError(isErrorCode(code) ? code : 'INTERNAL', message, {
+          ...(hint === undefined ? {} : { hint }),
+          ...(where === undefined ? {} : { where, details: { ...details, source: request.dockerfile.text } }),
+        });
+      }
+    }
+  } finally {
+    signal.removeEventListener('abort', cancel);
+    await show.end();
+  }
+  throw new SlipwayError('INTERNAL', 'the build ended without a result');
+}
+
+interface Inputs {
+  readonly context: ContextRef;
+  readonly dockerfile: { readonly name: string; readonly text: string };
+  readonly ignore?: { readonly name: string; readonly text: string };
+}
+
+async function inputs(path: string, file: string | undefined, io: Io, client: Api): Promise<Inputs> {
+  if (path === '-') return fromStandardInput(file, io, client);
+  if (/^(https?|git|ssh|s3):\/\//.test(path) || /^git@/.test(path) || /^github\.com\//.test(path)) {
+    throw new SlipwayError('UNSUPPORTED', `the context ${path} is a URL, and only folders and standard input are supported yet`, {
+      hint: 'clone or download it and give the folder; a tar archive can come on standard input: slipway build - < context.tar',
+    });
+  }
+  const root = resolve(io.cwd, path);
+  const found = await stat(root).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (found === undefined) throw new SlipwayError('CONTEXT', `unable to prepare context: path "${path}" not found`);
+  if (!found.isDirectory()) {
+    throw new SlipwayError('CONTEXT', `unable to prepare context: path "${path}" is not a directory`, {
+      hint: 'give the folder, and the Dockerfile with -f',
+    });
+  }
+  const dockerfile = file === '-' ? { name: '-', text: await text(io.stdin) } : await readDockerfile(root, file, io);
+  const own = file === undefined || file === '-' ? undefined : await readIfThere(`${resolve(io.cwd, file)}.dockerignore`);
+  const ignoreText = own ?? (await readIfThere(join(root, '.dockerignore')));
+  const ignoreName = own === undefined ? '.dockerignore' : `${basename(file as string)}.dockerignore`;
+  return {
+    context: { kind: 'directory', path: root },
+    dockerfile,
+    ...(ignoreText === undefined ? {} : { ignore: { name: ignoreName, text: ignoreText } }),
+  };
+}
+
+async function readDockerfile(root: string, file: string | undefined, io: Io): Promise<{ name: string; text: string }> {
+  // F46: relative to the current folder, not to the context; the default name is tried in lower case too.
+  const candidates =
+    file === undefined
+      ? [join(root, 'Dockerfile'), join(root, 'dockerfile')]
+      : [resolve(io.cwd, file), join(dirname(resolve(io.cwd, file)), basename(file).toLowerCase())];
+  for (const candidate of candidates) {
+    const found = await readIfThere(candidate);
+    if (found !== undefined) return { name: file ?? basename(candidate), text: found };
+  }
+  throw new SlipwayError('DOCKERFILE', `failed to read dockerfile: open ${file ?? 'Dockerfile'}: no such file or directory`, {
+    hint:
+      file === undefined
+        ? `there is no Dockerfile in ${root}; name another with -f`
+        : '-f is relative to the current folder, not to the context',
+  });
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
+    throw new SlipwayError('CONTEXT', `failed to read ${path}: ${error instanceof Error ? error.message : error}`, {
+      cause: error,
+    });
+  }
+}
+
+async function fromStandardInput(file: string | undefined, io: Io, client: Api): Promise<Inputs> {
+  if (file === '-') throw new SlipwayError('USAGE', 'invalid argument: can’t use stdin for both build context and dockerfile');
+  if (isTerminal(io.stdin)) {
+    throw new SlipwayError('USAGE', 'the context is to come from standard input, but that is a terminal', {
+      hint: 'slipway build - < context.tar',
+    });
+  }
+  const query = file === undefined ? '' : `?dockerfile=${encodeURIComponent(file)}`;
+  const response = await client.send('POST', `/api/v1/contexts/archive${query}`, io.stdin as AsyncIterable<Uint8Array>);
+  const { readAll } = await import('../../shared/api/http.ts');
+  const { id, dockerfile } = JSON.parse((await readAll(response.body, 64 * 1024 * 1024, 'the answer')).toString('utf8')) as {
+    id: string;
+    dockerfile: { name: string; text: string };
+  };
+  return { context: { kind: 'stored', id }, dockerfile };
+}
+
+async function text(stream: NodeJS.ReadableStream): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(Buffer.from(chunk as Uint8Array));
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function buildArguments(given: readonly string[], env: Io['env']): Record<string, string> {
+  const values: Record<string, string> = {};
+  // As buildx does: a pipeline sets it once, for all its tools.
+  if (env.SOURCE_DATE_EPOCH) values.SOURCE_DATE_EPOCH = env.SOURCE_DATE_EPOCH;
+  for (const one of given) {
+    const at = one.indexOf('=');
+    const name = at === -1 ? one : one.slice(0, at);
+    if (name === '') throw new SlipwayError('USAGE', `invalid build argument "${one}": it has no name`);
+    const value = at === -1 ? env[name] : one.slice(at + 1);
+    if (value !== undefined) values[name] = value;
+  }
+  return values;
+}
+
+function labels(given: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    given.map((one) => {
+      const at = one.indexOf('=');
+      return at === -1 ? [one, ''] : [one.slice(0, at), one.slice(at + 1)];
+    }),
+  );
+}
+
+async function push(client: Api, tags: readonly string[], io: Io): Promise<void> {
+  if (tags.length === 0)
+    throw new SlipwayError('USAGE', '--push needs a tag: it is the tag that says where to', {
+      hint: 'give one with -t HOST/NAME:TAG',
+    });
+  for (const tag of tags) {
+    for await (const event of client.events<{ readonly status?: string }>('POST', '/api/v1/images/push', { name: tag })) {
+      if (event.status !== undefined) await warn(io, event.status);
+    }
+  }
+}

@@ -1,0 +1,29 @@
+// What a build is asked for, as it travels to a home. The schema is what the control API checks it with.
+import * as z from 'zod/mini';
+
+/** Where the context is. `directory` only where the asking process and the home are one (the embedded home). */
+export const contextRef = z.union([
+  z.object({ kind: z.literal('none') }),
+  z.object({ kind: z.literal('directory'), path: z.string() }),
+  z.object({ kind: z.literal('stored'), id: z.string() }),
+]);
+
+const file = z.object({ name: z.string(), text: z.string() });
+
+export const buildRequest = z.object({
+  context: contextRef,
+  dockerfile: file,
+  /** The text of the ignore file in force. */
+  ignore: z.optional(file),
+  tags: z.array(z.string()),
+  buildArgs: z.record(z.string(), z.string()),
+  labels: z.record(z.string(), z.string()),
+  target: z.optional(z.string()),
+  platform: z.optional(z.string()),
+  network: z.optional(z.string()),
+  noCache: z.boolean(),
+  pull: z.boolean(),
+});
+
+export type ContextRef = z.infer<typeof contextRef>;
+export type BuildRequest = z.infer<typeof buildRequest>;
