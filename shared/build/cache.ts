@@ -1,9 +1,9 @@
 // The build cache: key to the layer that a step made. Written per finished step, so a failed build still helps the next (F75).
-import type { Digest } from '../oci/digest.ts';
-import { isDigest, sha256 } from '../oci/digest.ts';
+import { type Digest, isDigest, sha256 } from '../oci/digest.ts';
+import { canonicalJson } from '../oci/encode.ts';
 import { cacheKeys } from '../store/keys.ts';
 import type { Json, Table } from '../store/table.ts';
-import { canonicalJson, type KeyStruct, keyOf } from './key.ts';
+import { type KeyStruct, keyOf } from './key.ts';
 
 export class BuildCache {
   readonly #table: Table;
@@ -24,7 +24,7 @@ export class BuildCache {
 
   /** Idempotent; the last writer wins, and both are right: equal keys mean exchangeable results. */
   async save(struct: KeyStruct, diffId: Digest, signal?: AbortSignal): Promise<void> {
-    const value: Json = { diffId, made: Math.floor(this.#clock() / 1000), parts: JSON.parse(canonicalJson(struct as never)) };
+    const value: Json = { diffId, made: Math.floor(this.#clock() / 1000), parts: struct as unknown as Json };
     await this.#table.put(cacheKeys.step(keyOf(struct)), value, {}, signal === undefined ? {} : { signal });
   }
 

@@ -3,28 +3,7 @@
 
 import type { ChainId } from '../layer/layer.ts';
 import { type Digest, sha256 } from '../oci/digest.ts';
-import type { Platform } from '../oci/platform.ts';
-
-export type Canonical =
-  | null
-  | boolean
-  | number
-  | string
-  | readonly Canonical[]
-  | { readonly [name: string]: Canonical | undefined };
-
-/** JSON with members sorted by name (UTF-16 order, RFC 8785) and undefined members left out: one text for one value. */
-export function canonicalJson(value: Canonical): string {
-  if (value === null || typeof value !== 'object') return JSON.stringify(value);
-  if (isList(value)) return `[${value.map(canonicalJson).join(',')}]`;
-  const members = Object.keys(value)
-    .filter((name) => value[name] !== undefined)
-    .sort()
-    .map((name) => `${JSON.stringify(name)}:${canonicalJson(value[name] as Canonical)}`);
-  return `{${members.join(',')}}`;
-}
-
-const isList = (value: Canonical): value is readonly Canonical[] => Array.isArray(value);
+import { canonicalJson } from '../oci/encode.ts';
 
 /** One path that COPY or ADD reads, in the form that counts. No mtime (F68): `touch` is no change. */
 export type ContentPart = readonly [path: string, type: string, mode: number, owner: string, content: string, xattrs: string];
@@ -64,13 +43,11 @@ export interface KeyStruct {
   readonly version: 1;
   /** Content of what is below, not its history: two ways to the same files share what follows. */
   readonly parent: ChainId;
+  /** As `formatPlatform` writes it. */
   readonly platform: string;
   /** SOURCE_DATE_EPOCH: it is written into the layer's times, and RUN sees it. */
   readonly epoch?: number;
   readonly operation: KeyParts;
 }
 
-export const platformKey = (platform: Platform): string =>
-  [platform.os, platform.architecture, platform.variant].filter((p) => p !== undefined && p !== '').join('/');
-
-export const keyOf = (struct: KeyStruct): Digest => sha256(canonicalJson(struct as unknown as Canonical));
+export const keyOf = (struct: KeyStruct): Digest => sha256(canonicalJson(struct));
