@@ -1,0 +1,99 @@
+import { PassThrough } from 'node:stream';
+import { describe, expect, it } from 'vitest';
+import type { Io } from '../../cli/io.ts';
+import { chooseProgress, type ProgressKind, progress } from '../../cli/progress.ts';
+import type { BuildEvent } from '../../shared/build/events.ts';
+
+function io(env: Record<string, string> = {}) {
+  const stderr = new PassThrough();
+  const world: Io = {
+    stdin: new PassThrough(),
+    stdout: new PassThrough(),
+    stderr,
+    env,
+    cwd: '/',
+    signal: new AbortController().signal,
+    now: () => 5000,
+  };
+  return { world, text: () => String(stderr.read() ?? '') };
+}
+
+async function shown(kind: ProgressKind, events: readonly BuildEvent[]): Promise<string> {
+  const { world, text } = io();
+  const display = progress(kind, world);
+  for (const event of events) await display.show(event);
+  await display.end();
+  return text();
+}
+
+const failing: readonly BuildEvent[] = [
+  { type: 'started', id: 1, name: '[1/2] FROM busybox', at: 1000 },
+  { type: 'done', id: 1, at: 1000, cached: true },
+  { type: 'started', id: 2, name: '[2/2] RUN make', at: 1000 },
+  { type: 'log', id: 2, stream: 'stdout', text: 'compi', at: 1100 },
+  { type: 'log', id: 2, stream: 'stdout', text: 'ling\n50%\r100%\nno new', at: 1234 },
+  { type: 'failed', id: 2, at: 2000, message: 'exit code: 2' },
+  { type: 'error', at: 2000, failure: { code: 'STEP_FAILED', message: 'exit code: 2' } },
+];
+
+describe('plain progress', () => {
+  it('prints whole lines with their time, and repeats what the failed step said', async () => {
+    expect(await shown('plain', failing)).toBe(
+      [
+        '#1 [1/2] FROM busybox',
+        '#1 CACHED',
+        '',
+        '#2 [2/2] RUN make',
+        '#2 0.234 compiling',
+        '#2 0.234 100%',
+        '#2 1.000 no new',
+        '#2 ERROR: exit code: 2',
+        '',
+        '------',
+        ' > [2/2] RUN make:',
+        'compiling',
+        '100%',
+        'no new',
+        '------',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  it('says no more about a build that was cancelled', async () => {
+    const events: BuildEvent[] = [
+      ...failing.slice(0, 5),
+      { type: 'error', at: 2000, failure: { code: 'CANCELLED', message: 'cancelled' } },
+    ];
+    expect(await shown('plain', events)).not.toContain('------');
+  });
+});
+
+it('keeps quiet until something fails', async () => {
+  expect(await shown('quiet', failing.slice(0, 5))).toBe('');
+  expect(await shown('quiet', failing)).toContain('no new');
+});
+
+it('gives the events themselves as rawjson', async () => {
+  const lines = (await shown('rawjson', failing)).trimEnd().split('\n');
+  expect(lines.map((line) => JSON.parse(line))).toEqual(failing);
+});
+
+it('draws a display that ends with the final state', async () => {
+  const text = await shown('tty', failing);
+  expect(text).toContain('[+] Building 1.0s (2/2) FINISHED');
+  expect(text).toContain('CACHED [1/2] FROM busybox');
+  expect(text).toContain('ERROR [2/2] RUN make');
+});
+
+describe('choosing', () => {
+  it.each([
+    [undefined, false, {}, 'plain'],
+    ['tty', false, {}, 'tty'],
+    ['tty', true, {}, 'quiet'],
+    [undefined, false, { BUILDKIT_PROGRESS: 'rawjson' }, 'rawjson'],
+    ['nonsense', false, {}, undefined],
+  ])('%s, quiet %s, env %j gives %s', (asked, quiet, env, kind) => {
+    expect(chooseProgress(asked, quiet, io(env as Record<string, string>).world)).toBe(kind);
+  });
+});
