@@ -169,7 +169,7 @@ function checkCount(command: Pick<Command<Options>, 'name' | 'args'>, args: read
   throw new UsageError(command.name, `'slipway ${command.name}' ${min === 0 && max === 0 ? 'accepts' : 'requires'} ${wants}`);
 }
 
-export function helpText(command: Command<Options>): string {
+export function helpText(command: Omit<Command<Options>, 'run'>): string {
   const lines = [`Usage:  slipway ${command.name} ${command.usage}`, '', command.summary];
   if (command.description !== undefined) lines.push('', command.description);
   if (command.examples !== undefined && command.examples.length > 0) {
