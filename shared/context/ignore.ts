@@ -12,6 +12,10 @@ interface Pattern {
   readonly text: string;
   readonly exclusion: boolean;
   readonly matches: (path: string) => boolean;
+  /** Number of `/` in every path that can match, where that is certain. */
+  readonly slashes?: number;
+  /** What every path that can match ends with: most paths are told apart by it alone. */
+  readonly tail: string;
 }
 
 /** Which patterns have matched a directory or one of its parents: one byte per pattern. */
@@ -57,7 +61,8 @@ export class Patterns {
       if (text === '') malformed(index, 'a single "!" excludes nothing');
       const matches =
         matcherOf(text) ?? malformed(index, `"${text}" has a syntax error: an unclosed [, an empty range or a lone \\`);
-      compiled.push({ text, exclusion, matches });
+      const slashes = /\*\*|[[\\]/u.test(text) ? undefined : text.split('/').length - 1;
+      compiled.push({ text, exclusion, matches, slashes, tail: /[^*?[\]\\/]*$/u.exec(text)![0] });
     });
     this.#patterns = compiled;
     this.#exclusions = compiled.filter((pattern) => pattern.exclusion);
@@ -74,6 +79,8 @@ export class Patterns {
    */
   excludes(path: string, parent: MatchState | undefined, own?: MatchState): boolean {
     const patterns = this.#patterns;
+    let slashes = 0;
+    for (let at = path.indexOf('/'); at !== -1; at = path.indexOf('/', at + 1)) slashes++;
     let excluded = false;
     for (let i = 0; i < patterns.length; i++) {
       const pattern = patterns[i]!;
@@ -81,7 +88,7 @@ export class Patterns {
       if (!match) {
         // As moby: a pattern that could not change the outcome is not tried, and then does not count for what is below either.
         if (pattern.exclusion !== excluded) continue;
-        match = pattern.matches(path);
+        match = (pattern.slashes ?? slashes) === slashes && path.endsWith(pattern.tail) && pattern.matches(path);
       }
       if (!match) continue;
       if (own !== undefined) own[i] = 1;
@@ -168,6 +175,12 @@ export class Ignore {
         });
       },
     );
+  }
+
+  /** The line that keeps `path` out, if it is kept out: the last one that had a say. */
+  lineThatExcludes(path: string): IgnoreLine | undefined {
+    if (!this.patterns.excludesFromRoot(path)) return undefined;
+    return this.lines.findLast((_line, i) => new Ignore(this.file, this.lines.slice(i)).patterns.excludesFromRoot(path));
   }
 
   static parse(file: string, text: string): Ignore {
