@@ -158,6 +158,10 @@ export function memoryHome(): MemoryHome {
     linked: async (name, digest) => repositories.get(name)?.links.get(digest),
     unlink: async (name, digest) => repositories.get(name)?.links.delete(digest) ?? false,
     moves: async () => [],
+    // What the registry never asks of its catalog.
+    commitAll: () => Promise.reject(new SlipwayError('UNSUPPORTED', 'commitAll: not in the memory home')),
+    holders: () => Promise.reject(new SlipwayError('UNSUPPORTED', 'holders: not in the memory home')),
+    unlinkUnused: () => Promise.reject(new SlipwayError('UNSUPPORTED', 'unlinkUnused: not in the memory home')),
   };
   return { blobs, catalog, opened: () => opened };
 }
