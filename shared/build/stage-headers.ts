@@ -1,15 +1,14 @@
 // The FROM lines: their ARGs, platforms and bases, before any image is looked up.
 import { dockerfileError, unsupported } from '../dockerfile/failure.ts';
-import { imageNameProblem } from '../dockerfile/image-name.ts';
 import type { Dockerfile, Stage } from '../dockerfile/parse.ts';
 import type { Findings } from '../dockerfile/rules.ts';
 import type { Word } from '../dockerfile/source.ts';
 import { didYouMean, nearest } from '../dockerfile/suggest.ts';
 import { type Expanded, expand } from '../dockerfile/words.ts';
-import type { SlipwayError } from '../errors.ts';
-import type { Platform } from '../oci/platform.ts';
+import { isCode, SlipwayError } from '../errors.ts';
+import { formatPlatform, type Platform, parsePlatform, samePlatform } from '../oci/platform.ts';
+import { parseReference } from '../oci/reference.ts';
 import type { PlanBudget } from './plan-budget.ts';
-import { formatPlatform, parsePlatform, samePlatform } from './platform-args.ts';
 
 export type HeaderBase =
   | { readonly kind: 'scratch' }
@@ -56,14 +55,18 @@ export function readHeaders(input: HeaderInput): Headers {
   return { headers, globals };
 }
 
-function metaArgs(input: HeaderInput, start: ReadonlyMap<string, string>, buildArgs: HeaderInput['buildArgs']): Map<string, string> {
+function metaArgs(
+  input: HeaderInput,
+  start: ReadonlyMap<string, string>,
+  buildArgs: HeaderInput['buildArgs'],
+): Map<string, string> {
   const { dockerfile, budget } = input;
   const values = new Map(start);
   for (const { args } of dockerfile.metaArgs) {
     for (const { name, value, where } of args) {
       if (Object.hasOwn(buildArgs, name)) values.set(name, buildArgs[name]!);
       else if (value !== undefined) {
-        const { text } = expand(value, { lookup: (key) => values.get(key), escape: dockerfile.escape, where });
+        const { text } = expand(value, { lookup: (key) => values.get(key), escapeChar: dockerfile.escapeChar, where });
         budget.charge(text.length, where);
         values.set(name, text);
       }
@@ -77,8 +80,12 @@ function defaultBases(input: HeaderInput, start: ReadonlyMap<string, string>): v
   const { dockerfile, findings } = input;
   const values = metaArgs(input, start, {});
   for (const { from } of dockerfile.stages) {
-    const { text } = expand(from.image.text, { lookup: (key) => values.get(key), escape: dockerfile.escape, where: from.image.where });
-    if (text === from.image.text || imageNameProblem(text) === undefined) continue;
+    const { text } = expand(from.image.text, {
+      lookup: (key) => values.get(key),
+      escapeChar: dockerfile.escapeChar,
+      where: from.image.where,
+    });
+    if (text === from.image.text || imageProblem(text) === undefined) continue;
     const message = `Default value for ARG ${from.image.text} results in empty or invalid base image name`;
     findings.report('InvalidDefaultArgInFrom', message, from.where, from.comments);
   }
@@ -93,8 +100,8 @@ function header(
 ): StageHeader {
   const { image, platform, where, comments } = stage.from;
   const inFrom = (word: Word): Expanded => {
-    const { escape } = input.dockerfile;
-    const result = expand(word.text, { lookup: (key) => globals.get(key), escape, where: word.where });
+    const { escapeChar } = input.dockerfile;
+    const result = expand(word.text, { lookup: (key) => globals.get(key), escapeChar, where: word.where });
     for (const name of result.unmatched) {
       if (declared.has(name)) continue;
       const message = `FROM argument '${name}' is not declared${didYouMean(name, declared)}`;
@@ -111,11 +118,12 @@ function header(
   }
   const base = baseOf(name, byName);
   if (base.kind === 'image') {
-    const problem = imageNameProblem(name);
+    const problem = imageProblem(name);
     if (problem !== undefined) {
       const stageName = nearest(name, byName.keys());
-      const hint = stageName === undefined ? 'a base is an image, an earlier stage, or scratch' : `did you mean the stage ${stageName}?`;
-      throw dockerfileError(`failed to parse stage name ${JSON.stringify(name)}: ${problem}`, image.where, hint);
+      const hint =
+        stageName === undefined ? 'a base is an image, an earlier stage, or scratch' : `did you mean the stage ${stageName}?`;
+      throw dockerfileError(`failed to parse stage name ${JSON.stringify(name)}: ${problem.message}`, image.where, hint);
     }
   }
   return { stage, base, ...(refusal && { refusal }) };
@@ -139,13 +147,7 @@ function refusedPlatform(
     const [unset = ''] = unmatched;
     throw dockerfileError(`empty platform value from expression ${word.text}${didYouMean(unset, globals.keys())}`, word.where);
   }
-  const asked = parsePlatform(text, platform);
-  if (asked === undefined)
-    throw dockerfileError(
-      `failed to parse platform ${word.text}: ${JSON.stringify(text)} is not a platform`,
-      word.where,
-      'write it as os/architecture, for example linux/arm64',
-    );
+  const asked = platformOf(text, word, platform);
   const onlyTarget = matched.size === 1 && matched.has('TARGETPLATFORM') && unmatched.size === 0;
   if (onlyTarget && text === globals.get('TARGETPLATFORM')) {
     const message = `Setting platform to predefined ${word.text} in FROM is redundant as this is the default behavior`;
@@ -165,4 +167,24 @@ function refusedPlatform(
     word.where,
     'all stages of a build have its platform',
   );
+}
+
+function platformOf(text: string, word: Word, build: Platform): Platform {
+  try {
+    return parsePlatform(text, build);
+  } catch (error) {
+    if (!isCode(error, 'INVALID_PLATFORM')) throw error;
+    throw dockerfileError(`failed to parse platform ${word.text}: ${error.message}`, word.where, error.hint);
+  }
+}
+
+/** What is wrong with the name of an image, or undefined. */
+export function imageProblem(name: string): SlipwayError | undefined {
+  try {
+    parseReference(name);
+    return undefined;
+  } catch (error) {
+    if (error instanceof SlipwayError) return error;
+    throw error;
+  }
 }

@@ -12,7 +12,7 @@ export interface Arguments {
   readonly end: number;
   readonly text: string;
   readonly where: SourceRange;
-  readonly escape: string;
+  readonly escapeChar: string;
 }
 
 const wordAt = ({ line, start }: Arguments, from: number, to: number): Word => ({
@@ -29,7 +29,7 @@ export function blankSeparated(args: Arguments): Word[] {
 
 /** Cut at blanks outside quotes; quotes and escapes stay in the words. */
 export function quotedWords(args: Arguments): Word[] {
-  const { text, escape } = args;
+  const { text, escapeChar } = args;
   const words: Word[] = [];
   let i = 0;
   for (;;) {
@@ -42,19 +42,19 @@ export function quotedWords(args: Arguments): Word[] {
       if (quote === '' && isSpace(ch)) break;
       if (ch === quote) quote = '';
       else if (quote === '' && (ch === "'" || ch === '"')) quote = ch;
-      else if (ch === escape && quote !== "'") i++;
+      else if (ch === escapeChar && quote !== "'") i++;
     }
     i = Math.min(i, text.length);
     // an escape character at the very end of the line is dropped
-    const dangling = i === text.length && danglingEscape(text.slice(from), escape) ? 1 : 0;
+    const dangling = i === text.length && danglingEscape(text.slice(from), escapeChar) ? 1 : 0;
     const word = wordAt(args, from, i - dangling);
     if (word.text !== '') words.push(word);
   }
 }
 
-function danglingEscape(word: string, escape: string): boolean {
+function danglingEscape(word: string, escapeChar: string): boolean {
   let run = 0;
-  while (word[word.length - 1 - run] === escape) run++;
+  while (word[word.length - 1 - run] === escapeChar) run++;
   return run % 2 === 1;
 }
 

@@ -7,7 +7,8 @@ export function parseDuration(text: string): number | undefined {
   const match = /^([-+]?)((?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/.exec(text);
   if (match === null) return /^[-+]?0$/.test(text) ? 0 : undefined;
   let total = 0;
-  for (const [, number, unit] of text.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g)) total += Number(number) * units[unit!]!;
+  for (const [, number, unit] of text.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g))
+    total += Number(number) * units[unit!]!;
   if (total > 2 ** 63) return undefined;
   return Math.trunc(match[1] === '-' ? -total : total);
 }
@@ -16,7 +17,11 @@ export function parseDuration(text: string): number | undefined {
 export function formatDuration(nanoseconds: number): string {
   if (nanoseconds === 0) return '0s';
   if (nanoseconds < 0) return `-${formatDuration(-nanoseconds)}`;
-  for (const [unit, next] of [['ns', 'us'], ['µs', 'ms'], ['ms', 's']] as const)
+  for (const [unit, next] of [
+    ['ns', 'us'],
+    ['µs', 'ms'],
+    ['ms', 's'],
+  ] as const)
     if (nanoseconds < units[next]!) return `${nanoseconds / units[unit]!}${unit}`;
   const hours = Math.floor(nanoseconds / units.h!);
   const minutes = Math.floor((nanoseconds % units.h!) / units.m!);

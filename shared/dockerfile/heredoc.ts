@@ -30,10 +30,10 @@ export function heredocMark(word: string, where: SourceRange): HeredocMark | und
 const holders = new Set(['RUN', 'COPY', 'ADD']);
 
 /** The here-documents an instruction's logical line announces, in order. */
-export function heredocMarks(text: string, escape: string, where: SourceRange): HeredocMark[] {
+export function heredocMarks(text: string, escapeChar: string, where: SourceRange): HeredocMark[] {
   if (!text.includes('<<')) return [];
-  let command = splitCommand(text, escape);
-  if (command.keyword.toUpperCase() === 'ONBUILD') command = splitCommand(text, escape, command.argsStart);
+  let command = splitCommand(text, escapeChar);
+  if (command.keyword.toUpperCase() === 'ONBUILD') command = splitCommand(text, escapeChar, command.argsStart);
   if (!holders.has(command.keyword.toUpperCase())) return [];
   if (readJsonForm(text.slice(command.argsStart, command.argsEnd)).kind === 'json') return [];
   // escapes here are always backslashes, whatever the directive says, because the words are meant for sh

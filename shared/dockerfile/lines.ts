@@ -15,7 +15,7 @@ export interface Directive {
 
 export interface Lines {
   readonly directives: readonly Directive[];
-  readonly escape: '\\' | '`';
+  readonly escapeChar: '\\' | '`';
   readonly lines: readonly LogicalLine[];
   /** Where an empty line stands inside a continued instruction. */
   readonly emptyContinuations: readonly SourceRange[];
@@ -40,7 +40,7 @@ class Reader {
   readonly #directives: Directive[] = [];
   readonly #empty: SourceRange[] = [];
   #directivesOver = false;
-  #escape: '\\' | '`' = '\\';
+  #escapeChar: '\\' | '`' = '\\';
   /** Index of the next physical line. */
   #at = 0;
 
@@ -71,7 +71,7 @@ class Reader {
       lines.push(this.#logical(index, begin, comments));
       comments = [];
     }
-    return { directives: this.#directives, escape: this.#escape, lines, emptyContinuations: this.#empty };
+    return { directives: this.#directives, escapeChar: this.#escapeChar, lines, emptyContinuations: this.#empty };
   }
 
   /** A physical line without its line end. */
@@ -87,8 +87,8 @@ class Reader {
   #directive(text: string, index: number, begin: number): boolean {
     if (this.#directivesOver) return false;
     const match = directiveShape.exec(text);
-    const name = match?.[1]!.toLowerCase();
-    if (match === null || !directiveNames.includes(name!)) {
+    const name = match?.[1]?.toLowerCase() ?? '';
+    if (match === null || !directiveNames.includes(name)) {
       this.#directivesOver = true;
       return false;
     }
@@ -101,8 +101,9 @@ class Reader {
       throw dockerfileError(`only one ${name} parser directive can be used`, where);
     const value = match[2]!;
     if (name === 'escape') {
-      if (value !== '`' && value !== '\\') throw dockerfileError(`invalid escape token '${value}' does not match \` or \\`, where);
-      this.#escape = value;
+      if (value !== '`' && value !== '\\')
+        throw dockerfileError(`invalid escape token '${value}' does not match \` or \\`, where);
+      this.#escapeChar = value;
     }
     this.#directives.push({ name: name as Directive['name'], value, where });
     return true;
@@ -112,9 +113,9 @@ class Reader {
   #continued(line: string): string | undefined {
     let end = line.length;
     while (end > 0 && (line[end - 1] === ' ' || line[end - 1] === '\t')) end--;
-    if (line[end - 1] !== this.#escape) return undefined;
+    if (line[end - 1] !== this.#escapeChar) return undefined;
     // an escaped escape character is no continuation
-    return end > 1 && line[end - 2] === this.#escape ? undefined : line.slice(0, end - 1);
+    return end > 1 && line[end - 2] === this.#escapeChar ? undefined : line.slice(0, end - 1);
   }
 
   #logical(index: number, begin: number, comments: readonly string[]): LogicalLine {
@@ -146,7 +147,7 @@ class Reader {
 
   #heredocs(line: LogicalLine): Heredoc[] {
     if (!line.text.includes('<<')) return [];
-    return heredocMarks(line.text, this.#escape, rangeOf(line)).map((mark) => {
+    return heredocMarks(line.text, this.#escapeChar, rangeOf(line)).map((mark) => {
       const from = this.#at;
       for (; this.#at < this.#physical.length; this.#at++) {
         const text = this.#line(this.#at);

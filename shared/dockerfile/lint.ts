@@ -12,14 +12,19 @@ export function lintDockerfile(dockerfile: Dockerfile): readonly Finding[] {
 
 /** The same, into a collector that others go on using. */
 export function lintInto(dockerfile: Dockerfile, findings: Findings): void {
-  for (const where of dockerfile.emptyContinuations)
-    findings.report('NoEmptyContinuation', 'Empty continuation line', where);
+  for (const where of dockerfile.emptyContinuations) findings.report('NoEmptyContinuation', 'Empty continuation line', where);
   for (const { from, instructions } of dockerfile.stages) {
     stageHeader(from, findings);
     for (const instruction of instructions) oneInstruction(instruction, findings);
     onlyOnce(instructions, findings);
   }
-  for (const arg of dockerfile.metaArgs) secrets('ARG', arg, arg.args.map(({ name }) => name), findings);
+  for (const arg of dockerfile.metaArgs)
+    secrets(
+      'ARG',
+      arg,
+      arg.args.map(({ name }) => name),
+      findings,
+    );
   stageNames(dockerfile, findings);
   casing(dockerfile, findings);
   descriptions(dockerfile, findings);
@@ -54,12 +59,7 @@ function secrets(keyword: string, at: Pick<From, 'where' | 'comments'>, names: r
 function oneInstruction(instruction: StageInstruction, findings: Findings): void {
   const { kind, where, comments } = instruction;
   if (kind === 'maintainer')
-    findings.report(
-      'MaintainerDeprecated',
-      'Maintainer instruction is deprecated in favor of using label',
-      where,
-      comments,
-    );
+    findings.report('MaintainerDeprecated', 'Maintainer instruction is deprecated in favor of using label', where, comments);
   if (kind === 'env' || kind === 'label') {
     const name = kind.toUpperCase();
     for (const pair of instruction.pairs)
@@ -70,9 +70,21 @@ function oneInstruction(instruction: StageInstruction, findings: Findings): void
           where,
           comments,
         );
-    if (kind === 'env') secrets('ENV', instruction, instruction.pairs.map(({ key }) => key), findings);
+    if (kind === 'env')
+      secrets(
+        'ENV',
+        instruction,
+        instruction.pairs.map(({ key }) => key),
+        findings,
+      );
   }
-  if (kind === 'arg') secrets('ARG', instruction, instruction.args.map(({ name }) => name), findings);
+  if (kind === 'arg')
+    secrets(
+      'ARG',
+      instruction,
+      instruction.args.map(({ name }) => name),
+      findings,
+    );
 }
 
 function onlyOnce(instructions: readonly StageInstruction[], findings: Findings): void {
@@ -141,7 +153,17 @@ function descriptions(dockerfile: Dockerfile, findings: Findings): void {
   for (const { from, instructions } of dockerfile.stages) {
     if (from.name !== undefined) check('FROM', [from.name], from);
     for (const instruction of instructions)
-      if (instruction.kind === 'arg') check('ARG', instruction.args.map(({ name }) => name), instruction);
+      if (instruction.kind === 'arg')
+        check(
+          'ARG',
+          instruction.args.map(({ name }) => name),
+          instruction,
+        );
   }
-  for (const arg of dockerfile.metaArgs) check('ARG', arg.args.map(({ name }) => name), arg);
+  for (const arg of dockerfile.metaArgs)
+    check(
+      'ARG',
+      arg.args.map(({ name }) => name),
+      arg,
+    );
 }

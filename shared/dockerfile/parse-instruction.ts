@@ -14,7 +14,7 @@ import { didYouMean } from './suggest.ts';
 
 interface Request {
   readonly line: LogicalLine;
-  readonly escape: string;
+  readonly escapeChar: string;
   readonly command: SplitCommand;
   readonly keyword: Keyword;
   readonly args: Arguments;
@@ -24,14 +24,14 @@ interface Request {
 type Reader = (request: Request) => Instruction;
 
 /** @throws SlipwayError DOCKERFILE at the instruction or the word in it. */
-export function parseInstruction(line: LogicalLine, escape: string): Instruction {
-  const command = splitCommand(line.text, escape);
+export function parseInstruction(line: LogicalLine, escapeChar: string): Instruction {
+  const command = splitCommand(line.text, escapeChar);
   const where = rangeOf(line, command.keywordStart, command.argsEnd);
   const source = line.text.slice(command.keywordStart, command.argsEnd);
-  return dispatch(line, escape, command, { keyword: command.keyword, where, source, comments: line.comments });
+  return dispatch(line, escapeChar, command, { keyword: command.keyword, where, source, comments: line.comments });
 }
 
-function dispatch(line: LogicalLine, escape: string, command: SplitCommand, common: Request['common']): Instruction {
+function dispatch(line: LogicalLine, escapeChar: string, command: SplitCommand, common: Request['common']): Instruction {
   const upper = command.keyword.toUpperCase();
   const keyword = keywords.find((known) => known === upper);
   const keywordEnd = command.keywordStart + command.keyword.length;
@@ -47,9 +47,9 @@ function dispatch(line: LogicalLine, escape: string, command: SplitCommand, comm
     end: command.argsEnd,
     text: line.text.slice(start, command.argsEnd),
     where: start < command.argsEnd ? rangeOf(line, start, command.argsEnd) : common.where,
-    escape,
+    escapeChar,
   };
-  return readers[keyword]({ line, escape, command, keyword, args, common });
+  return readers[keyword]({ line, escapeChar, command, keyword, args, common });
 }
 
 const flagsOf = ({ line, command }: Request, known: Readonly<Record<string, FlagKind>> = {}): Flags =>
@@ -196,16 +196,15 @@ function arg(request: Request): Instruction {
 
 function onbuild(request: Request): Instruction {
   flagsOf(request);
-  const { line, escape, args } = request;
+  const { line, escapeChar, args } = request;
   if (args.text === '') throw atLeastOne(request);
-  const inner = splitCommand(line.text, escape, args.start);
+  const inner = splitCommand(line.text, escapeChar, args.start);
   const keyword = inner.keyword.toUpperCase();
   const where = rangeOf(line, inner.keywordStart, inner.keywordStart + inner.keyword.length);
   if (keyword === 'ONBUILD') throw parseError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed", where);
-  if (keyword === 'FROM' || keyword === 'MAINTAINER')
-    throw parseError(`${keyword} isn't allowed as an ONBUILD trigger`, where);
+  if (keyword === 'FROM' || keyword === 'MAINTAINER') throw parseError(`${keyword} isn't allowed as an ONBUILD trigger`, where);
   // what cannot be read now could not be read when the trigger fires
-  dispatch(line, escape, inner, { ...request.common, keyword: inner.keyword });
+  dispatch(line, escapeChar, inner, { ...request.common, keyword: inner.keyword });
   const bodies = line.heredocs.map(({ name, content }) => `\n${content}${name}`);
   return { ...request.common, kind: 'onbuild', trigger: args.text + bodies.join('') };
 }
@@ -255,7 +254,11 @@ function interval(name: string, word: Word | undefined): number {
   if (!word?.text) return 0;
   const nanoseconds = parseDuration(word.text);
   if (nanoseconds === undefined)
-    throw parseError(`invalid duration ${JSON.stringify(word.text)} for --${name}`, word.where, 'write it as 30s, 1m30s or 500ms');
+    throw parseError(
+      `invalid duration ${JSON.stringify(word.text)} for --${name}`,
+      word.where,
+      'write it as 30s, 1m30s or 500ms',
+    );
   if (nanoseconds !== 0 && nanoseconds < 1e6)
     throw parseError(`Interval ${JSON.stringify(name)} cannot be less than ${formatDuration(1e6)}`, word.where);
   return nanoseconds;

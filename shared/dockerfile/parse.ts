@@ -30,7 +30,7 @@ export function parseDockerfile(file: string, text: string): Dockerfile {
   const metaArgs: Arg[] = [];
   const stages: { index: number; from: From; instructions: StageInstruction[] }[] = [];
   for (const line of lines) {
-    const instruction = parseInstruction(line, rest.escape);
+    const instruction = parseInstruction(line, rest.escapeChar);
     const stage = stages.at(-1);
     if (isFrom(instruction)) stages.push({ index: stages.length, from: instruction, instructions: [] });
     else if (stage !== undefined) stage.instructions.push(instruction);

@@ -21,7 +21,8 @@ export function parsePorts(text: string, where: SourceRange): ExposedPorts {
   const [range = '', protocol = '', ...more] = container.split('/');
   if (range === '') throw bad(`invalid port: "${text}": no port specified`);
   const lower = protocol.toLowerCase() || 'tcp';
-  if (more.length > 0 || !protocols.includes(lower)) throw bad(`invalid port: "${text}": invalid proto: ${[protocol, ...more].join('/')}`);
+  if (more.length > 0 || !protocols.includes(lower))
+    throw bad(`invalid port: "${text}": invalid proto: ${[protocol, ...more].join('/')}`);
   const span = portRange(range);
   if (span === undefined) throw bad(`invalid containerPort: ${range}`);
   if (colon >= 0) hostPart(text.slice(0, colon), span, range, bad);
@@ -47,7 +48,8 @@ function portRange(text: string): Span | undefined {
 function hostPart(text: string, container: Span, range: string, bad: (why: string) => Error): void {
   const colon = text.lastIndexOf(':');
   const address = colon < 0 ? '' : text.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
-  if (address !== '' && !/^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)$/.test(address)) throw bad(`invalid IP address: ${address}`);
+  if (address !== '' && !/^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)$/.test(address))
+    throw bad(`invalid IP address: ${address}`);
   const ports = text.slice(colon + 1);
   if (ports === '') return;
   const host = portRange(ports);

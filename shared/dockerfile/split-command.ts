@@ -20,18 +20,18 @@ export interface SplitCommand {
 const between = (ch: string): boolean => ch === ' ' || ch === '\t' || ch === '\v' || ch === '\f' || ch === '\r';
 
 /** Splits the instruction that begins at `from`. */
-export function splitCommand(text: string, escape: string, from = 0): SplitCommand {
+export function splitCommand(text: string, escapeChar: string, from = 0): SplitCommand {
   const keywordStart = trimStartIndex(text, from);
   const end = trimEndIndex(text, keywordStart);
   let i = keywordStart;
   while (i < end && !between(text[i]!)) i++;
   const keyword = text.slice(keywordStart, i);
-  const { flags, next } = readFlags(text, i, end, escape);
+  const { flags, next } = readFlags(text, i, end, escapeChar);
   return { keyword, keywordStart, flags, argsStart: trimStartIndex(text.slice(0, end), next), argsEnd: end };
 }
 
 /** Words beginning with `--`, up to the first other word or a lone `--`. */
-function readFlags(text: string, from: number, end: number, escape: string): { flags: RawFlag[]; next: number } {
+function readFlags(text: string, from: number, end: number, escapeChar: string): { flags: RawFlag[]; next: number } {
   const flags: RawFlag[] = [];
   let i = from;
   for (;;) {
@@ -51,7 +51,7 @@ function readFlags(text: string, from: number, end: number, escape: string): { f
         quote = ch;
         continue;
       }
-      if (ch === escape) {
+      if (ch === escapeChar) {
         if (i + 1 >= end) continue;
         ch = text[++i]!;
       }

@@ -11,7 +11,7 @@ export type Lookup = (name: string) => string | undefined;
 export interface ExpandOptions {
   readonly lookup: Lookup;
   /** Default `\`. */
-  readonly escape?: string;
+  readonly escapeChar?: string;
   /** Where the word stands, for errors. */
   readonly where: SourceRange;
   /** Keep quotes in the result. */
@@ -47,7 +47,8 @@ class Problem extends Error {}
  * @throws SlipwayError DOCKERFILE at `where`: unbalanced quotes or braces, an unsupported modifier, `${x:?}` of an unset variable.
  */
 export function expand(source: string, options: ExpandOptions): Expanded {
-  if (/^[\w./:@,+=-]*$/.test(source)) return { text: source, words: source === '' ? [] : [source], matched: none, unmatched: none };
+  if (/^[\w./:@,+=-]*$/.test(source))
+    return { text: source, words: source === '' ? [] : [source], matched: none, unmatched: none };
   try {
     return new Expansion(source, options).all();
   } catch (error) {
@@ -89,7 +90,7 @@ class Output {
 class Expansion {
   readonly #source: string;
   readonly #options: ExpandOptions;
-  readonly #escape: string;
+  readonly #escapeChar: string;
   readonly #matched = new Set<string>();
   readonly #unmatched = new Set<string>();
   #at = 0;
@@ -98,7 +99,7 @@ class Expansion {
   constructor(source: string, options: ExpandOptions) {
     this.#source = source;
     this.#options = options;
-    this.#escape = options.escape ?? '\\';
+    this.#escapeChar = options.escapeChar ?? '\\';
   }
 
   all(): Expanded {
@@ -134,7 +135,7 @@ class Expansion {
       else if (ch === "'" && quotes) out.raw(this.#singleQuoted());
       else if (ch === '"' && quotes) out.raw(this.#doubleQuoted(rawEscapes));
       else if (ch === '<') out.raw(this.#less());
-      else if (ch === this.#escape) {
+      else if (ch === this.#escapeChar) {
         this.#at++;
         if (rawEscapes) out.raw(ch);
         // an escape character at the very end is dropped
@@ -172,14 +173,14 @@ class Expansion {
         continue;
       }
       this.#at += ch.length;
-      if (ch !== this.#escape) {
+      if (ch !== this.#escapeChar) {
         out.raw(ch);
         continue;
       }
       if (rawEscapes) out.raw(ch);
       const after = this.#peek();
       // only these can be escaped inside double quotes; before all else the escape character stays
-      if (after === '"' || after === '$' || after === this.#escape) out.raw(this.#next());
+      if (after === '"' || after === '$' || after === this.#escapeChar) out.raw(this.#next());
       else if (after !== '') out.raw(ch);
     }
   }
@@ -282,7 +283,8 @@ class Expansion {
     try {
       return work();
     } catch (error) {
-      if (error instanceof PatternError) throw new Problem(`invalid pattern (${shown(pattern)}) in substitution: ${error.message}`);
+      if (error instanceof PatternError)
+        throw new Problem(`invalid pattern (${shown(pattern)}) in substitution: ${error.message}`);
       throw error;
     }
   }
