@@ -1,0 +1,3 @@
+FROM localhost/busybox:base
+ARG SERVER
+ADD $SERVER/not-there /x

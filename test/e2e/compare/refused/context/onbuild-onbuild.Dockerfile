@@ -1,0 +1,2 @@
+FROM localhost/busybox:base
+ONBUILD ONBUILD RUN true

@@ -1,0 +1,2 @@
+FROM localhost/busybox:base
+COPYY a.txt /x

@@ -1,0 +1,2 @@
+FROM localhost/there-is-no-such-image:ever
+RUN true

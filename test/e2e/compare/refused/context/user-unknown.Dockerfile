@@ -1,0 +1,3 @@
+FROM localhost/busybox:base
+USER nobodyknows
+RUN true

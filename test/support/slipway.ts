@@ -1,0 +1,62 @@
+// Slipway as its users start it: the bundled command with a home of its own.
+import { access, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Builder } from './builder.ts';
+import { attempt, type CommandOptions, type CommandResult, must } from './command.ts';
+
+export const slipwayCommand = join(import.meta.dirname, '../../cli/slipway');
+
+/** Runs `cli/slipway` on a home. */
+export function runSlipway(home: string, args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+  return attempt([slipwayCommand, ...args], { ...options, env: { SLIPWAY_HOME: home, ...options.env } });
+}
+
+/** The bundle must be there: `npm run build`. */
+export async function slipwayMissing(): Promise<string | undefined> {
+  return access(join(import.meta.dirname, '../../dist/main.js')).then(
+    () => undefined,
+    () => 'dist/main.js is missing: run `npm run build` first',
+  );
+}
+
+export function slipwayBuilder(home: string): Builder {
+  const run = async (args: readonly string[], options?: CommandOptions) => {
+    const result = await runSlipway(home, args, options);
+    return { exitCode: result.exitCode, output: result.stdout + result.stderr, milliseconds: result.milliseconds };
+  };
+  const checked = async (args: readonly string[]) => {
+    const result = await run(args);
+    if (result.exitCode !== 0) throw new Error(`exit ${result.exitCode}: slipway ${args.join(' ')}\n${result.output}`);
+  };
+  return {
+    name: 'slipway',
+    load: (archive, options) => run(['load', '-i', archive], options),
+    build: (request, options) =>
+      run(
+        [
+          ...['build', '--progress', 'plain'],
+          ...(request.file === undefined ? [] : ['-f', request.file]),
+          ...Object.entries(request.args ?? {}).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]),
+          ...(request.target === undefined ? [] : ['--target', request.target]),
+          ...(request.noCache ? ['--no-cache'] : []),
+          ...['-t', request.tag, request.context],
+        ],
+        options,
+      ),
+    export: async (reference, folder) => {
+      const archive = `${folder}.tar`;
+      await checked(['save', '-o', archive, reference]);
+      await must(['skopeo', '--insecure-policy', 'copy', '-q', `docker-archive:${archive}`, `dir:${folder}`]);
+      await rm(archive);
+    },
+    save: (reference, archive, options) => run(['save', '-o', archive, reference], options),
+    push: async (reference, to, options) => {
+      const tagged = await run(['tag', reference, to]);
+      return tagged.exitCode === 0 ? run(['push', to], options) : tagged;
+    },
+    tag: (reference, as) => checked(['tag', reference, as]),
+    remove: (reference) => checked(['rm', reference]),
+    clearCache: () => rm(join(home, 'cache'), { recursive: true, force: true }),
+    daemons: () => [],
+  };
+}
