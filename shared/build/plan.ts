@@ -42,6 +42,8 @@ export type Operation =
       readonly user: string;
       readonly cwd: string;
       readonly network: 'host' | 'none';
+      /** `RUN <<EOF` with a `#!` line: shown to the command read-only, mode 0755, as /dev/pipes/NAME; never in the layer. Part of the key. */
+      readonly files?: readonly { readonly name: string; readonly content: string }[];
     }
   | {
       readonly kind: 'copy';
@@ -57,6 +59,8 @@ export type Operation =
       readonly inline?: readonly { readonly name: string; readonly content: string }[];
       /** ADD: local archives are unpacked. */
       readonly unpack: boolean;
+      /** `--link`: as if into an empty root: no link of the parent is followed, and the parent is no part of the key. */
+      readonly link?: true;
     }
   | {
       readonly kind: 'fetch';
@@ -66,8 +70,11 @@ export type Operation =
       readonly chmod?: string;
       readonly checksum?: Digest;
       readonly unpack: boolean;
+      /** As for copy. */
+      readonly link?: true;
     }
-  | { readonly kind: 'workdir'; readonly path: string };
+  /** Sets WorkingDir and makes the directories that are missing (0755), owned by `user` (the USER in force) as BuildKit does; always a layer. */
+  | { readonly kind: 'workdir'; readonly path: string; readonly user?: string };
 
 export interface Step {
   readonly operation: Operation;
@@ -75,7 +82,7 @@ export interface Step {
   readonly where: SourceRange;
   /** What progress output shows, e.g. `RUN apt-get update`. */
   readonly display: string;
-  /** `history[].created_by`, as BuildKit writes it. */
+  /** `history[].created_by`, as BuildKit writes it. Empty: no history row at all (ONBUILD, `--label`). */
   readonly createdBy: string;
 }
 

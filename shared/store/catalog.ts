@@ -23,6 +23,11 @@ export interface ManifestCommit {
   /** When given, the bytes must have it: DIGEST_MISMATCH. */
   readonly digest?: Digest;
   readonly tags?: readonly string[];
+  /**
+   * Stored blobs that become readable through the repository with this manifest: what the builder and the archives made themselves.
+   * Never what a client names. A blob that is not there (or is being freed): NOT_FOUND with `details.missing`.
+   */
+  readonly links?: readonly { readonly digest: Digest; readonly size: number }[];
   /** Who or what moves the tags: kept in the tag's history. */
   readonly by?: string;
 }
@@ -47,12 +52,34 @@ export interface Catalog {
    * blobs or manifests that the repository has no link to: NOT_FOUND with `details.missing` (digests).
    */
   commit(repository: string, commit: ManifestCommit, options?: Options): Promise<ManifestRecord>;
+  /**
+   * Several commits, of any repositories, in the order given (members of an index before it). All manifests are there before the
+   * first tag moves, and the tags move in one transaction (as long as there are fewer than about 40 of them, else in as few as go).
+   */
+  commitAll(
+    commits: readonly (ManifestCommit & { readonly repository: string })[],
+    options?: Options,
+  ): Promise<readonly ManifestRecord[]>;
+  /**
+   * Which repositories hold the manifests whose digest starts with `prefix` (`sha256:` and at least one hex digit), internal ones
+   * included; sorted by digest, then repository. `after` is `digest#repository` of the last one seen.
+   */
+  holders(
+    prefix: string,
+    page: Page,
+    options?: Options,
+  ): Promise<readonly { readonly digest: Digest; readonly repository: string }[]>;
   /** Points a tag at a manifest that the repository holds. */
   tag(repository: string, tag: string, digest: Digest, by?: string, options?: Options): Promise<void>;
-  /** True when there was one. The manifest stays. */
+  /** True when there was one. The manifest stays, and so does the repository. */
   untag(repository: string, tag: string, by?: string, options?: Options): Promise<boolean>;
-  /** Removes the manifest and every tag on it. True when there was one. */
+  /** Removes the manifest and every tag on it; a repository without manifests is no longer listed. True when there was one. */
   remove(repository: string, digest: Digest, by?: string, options?: Options): Promise<boolean>;
+  /**
+   * Unlinks those of `digests` that no manifest of the repository names any more, and answers those that no repository links now:
+   * free.ts may free them.
+   */
+  unlinkUnused(repository: string, digests: readonly Digest[], options?: Options): Promise<readonly Digest[]>;
   /** Sorted by tag, in byte order. `undefined` when the repository does not exist. */
   tags(repository: string, page: Page, options?: Options): Promise<readonly TagRecord[] | undefined>;
   /** Sorted by digest. */
@@ -70,7 +97,7 @@ export interface Catalog {
   /** Size when the repository may read the blob. */
   linked(repository: string, digest: Digest, options?: Options): Promise<number | undefined>;
   unlink(repository: string, digest: Digest, options?: Options): Promise<boolean>;
-  /** Every move of a tag, newest first (N09). */
+  /** Every move of a tag, newest first (N09), also of one that is gone. `at`: seconds since 1970; `after` is `String(at)`. */
   moves(
     repository: string,
     tag: string,

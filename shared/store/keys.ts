@@ -11,6 +11,19 @@
 // Builds (build/cache.ts)
 //   step#<hex digit>               | <key>               the cached result of a step: diffID of its layer, and the parts of its key
 //   slot#<hex digit>               | <digest>            the layer that the same instruction made last time
+// Catalog (catalog-table.ts)
+//   repositories                   | <repository>        a repository that has had a manifest; internal ones (<name>) are not listed
+//   repository#<repository>        | tag#<tag>           what the tag points at, with the facts needed to serve it
+//   repository#<repository>        | manifest#<digest>   a manifest of the repository
+//   repository#<repository>        | refer#<subject>#<digest>   the same record again, below the manifest it refers to
+//   repository#<repository>        | link#<digest>       a blob that may be read through the repository
+//   repository#<repository>        | removal             who takes things out of the repository now, or did last
+//   moves#<repository>             | <tag>#<time>        one move of a tag; milliseconds, never twice the same for a tag
+//   holders#<hex digit>            | <digest>#<repository>   that the repository has this manifest: images are found by ID here
+//   links#<digest>                 | in#<repository>     that the repository links the blob
+//   links#<digest>                 | condemned           the blob is being freed: no new link until that is over
+// Images (image/facts.ts)
+//   facts#<hex digit>              | <digest>            what a list of images shows of a manifest; made again when missing
 //
 // Bucket                                                 what it holds
 // ---------------------------------------------------------------------------------------------------------------------------
@@ -65,6 +78,59 @@ export const uploadKeys = {
 export const cacheKeys = {
   step: (key: Digest): Key => ({ partition: compose('step', encodedOf(key).slice(0, 1)), sort: key }),
   slot: (slot: Digest): Key => ({ partition: compose('slot', encodedOf(slot).slice(0, 1)), sort: slot }),
+} as const;
+
+const firstDigit = (digest: Digest): string => encodedOf(digest).slice(0, 1);
+
+/** Table keys of the catalog. Repository names and tags never contain the separator: the grammar of references has no `#`. */
+export const catalogKeys = {
+  repositories: 'repositories',
+  repository: (repository: string): Key => ({ partition: 'repositories', sort: repository }),
+  /** The partition of one repository. */
+  partition: (repository: string): string => compose('repository', repository),
+  tag: (repository: string, tag: string): Key => ({ partition: catalogKeys.partition(repository), sort: compose('tag', tag) }),
+  tagPrefix: compose('tag', ''),
+  manifest: (repository: string, digest: Digest): Key => ({
+    partition: catalogKeys.partition(repository),
+    sort: compose('manifest', digest),
+  }),
+  manifestPrefix: compose('manifest', ''),
+  referrer: (repository: string, subject: Digest, digest: Digest): Key => ({
+    partition: catalogKeys.partition(repository),
+    sort: compose('refer', subject, digest),
+  }),
+  referrerPrefix: (subject: Digest): string => compose('refer', subject, ''),
+  link: (repository: string, digest: Digest): Key => ({
+    partition: catalogKeys.partition(repository),
+    sort: compose('link', digest),
+  }),
+  linkPrefix: compose('link', ''),
+  removal: (repository: string): Key => ({ partition: catalogKeys.partition(repository), sort: 'removal' }),
+  moves: (repository: string): string => compose('moves', repository),
+  /** `at`: whole milliseconds since 1970. */
+  move: (repository: string, tag: string, at: number): Key => ({
+    partition: catalogKeys.moves(repository),
+    sort: compose(tag, String(at).padStart(15, '0')),
+  }),
+  movePrefix: (tag: string): string => compose(tag, ''),
+  holder: (digest: Digest, repository: string): Key => ({
+    partition: compose('holders', firstDigit(digest)),
+    sort: compose(digest, repository),
+  }),
+  /** The partition in which digests that start with `prefix` (at least one hex digit) are. */
+  holders: (prefix: string): string => compose('holders', /^sha\d+:(.)/.exec(prefix)?.[1] ?? ''),
+  blobLinks: (digest: Digest): string => compose('links', digest),
+  blobLink: (digest: Digest, repository: string): Key => ({
+    partition: catalogKeys.blobLinks(digest),
+    sort: compose('in', repository),
+  }),
+  blobLinkPrefix: compose('in', ''),
+  condemned: (digest: Digest): Key => ({ partition: catalogKeys.blobLinks(digest), sort: 'condemned' }),
+} as const;
+
+/** Table keys of what is known of an image without reading its documents again. */
+export const imageKeys = {
+  facts: (digest: Digest): Key => ({ partition: compose('facts', firstDigit(digest)), sort: digest }),
 } as const;
 
 /** Keys of the bucket. `unique` names one attempt to store. */

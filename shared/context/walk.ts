@@ -1,0 +1,269 @@
+// Walks a directory on this machine into a Context: synchronous calls, one lstat for each path that is not excluded, and hashing only
+// for files that the stat cache does not know. Symlinks are never followed.
+import { createHash } from 'node:crypto';
+import { lstatSync, readdirSync, readlinkSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { errnoOf, SlipwayError, throwIfCancelled } from '../errors.ts';
+import type { Entry, EntryType } from '../layer/entry.ts';
+import { comparePaths } from '../layer/path-order.ts';
+import { type Digest, sha256 } from '../oci/digest.ts';
+import { type FileToHash, unreadable } from './hash-files.ts';
+import type { Ignore, MatchState, Patterns } from './ignore.ts';
+import { Context } from './list.ts';
+import { type Needed, type NeededNode, neededPaths } from './needed.ts';
+import { StatCache, sameState, stateOf } from './stat-cache.ts';
+
+export interface WalkOptions {
+  readonly ignore?: Ignore;
+  /**
+   * The sources of COPY and ADD as written, wildcards and all: only what they can touch is walked, and the context holds only that.
+   * 'all' (the default) walks everything.
+   */
+  readonly needed?: Needed;
+  /** File of the stat cache, see `statCacheFile`; without it every file is hashed. */
+  readonly cache?: string;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  readonly signal?: AbortSignal;
+}
+
+export interface Walked {
+  readonly context: Context;
+  /** The directory itself, symlinks resolved. */
+  readonly root: string;
+  /** Files, and bytes in them. */
+  readonly files: number;
+  readonly bytes: number;
+  /** Files whose content was read. */
+  readonly hashed: number;
+}
+
+/** Where the stat cache of a context root lives in a home. */
+export const statCacheFile = (home: string, root: string): string =>
+  join(home, 'contexts', `${createHash('sha256').update(root).digest('hex').slice(0, 40)}.stat`);
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+const emptyDigest: Digest = sha256('');
+
+const kinds = new Map<number, EntryType | 'socket'>([
+  [0o100000, 'file'],
+  [0o040000, 'dir'],
+  [0o120000, 'symlink'],
+  [0o020000, 'char'],
+  [0o060000, 'block'],
+  [0o010000, 'fifo'],
+  [0o140000, 'socket'],
+]);
+
+/** makedev(3) of Linux, backwards. */
+export const deviceOf = (rdev: number): { major: number; minor: number } => {
+  const [low, high] = [rdev % 2 ** 32, Math.floor(rdev / 2 ** 32)];
+  return { major: ((low >>> 8) & 0xfff) | (high & 0xffff_f000), minor: (low & 0xff) | ((low >>> 12) & 0xf_ff00) };
+};
+
+const astral = /[\ud800-\udfff]/;
+
+/** The real path of a context directory. Missing, or not a directory: CONTEXT. */
+export function contextRoot(directory: string): string {
+  try {
+    const root = realpathSync(directory);
+    if (statSync(root).isDirectory()) return root;
+  } catch (error) {
+    const errno = errnoOf(error);
+    const why = errno === 'ENOENT' ? 'does not exist' : `cannot be read (${errno})`;
+    throw new SlipwayError('CONTEXT', `the build context ${directory} ${why}`, { cause: error });
+  }
+  throw new SlipwayError('CONTEXT', `the build context ${directory} is not a directory`, {
+    hint: 'Name the directory that holds the files to copy; the Dockerfile is named with -f.',
+  });
+}
+
+/** Names in `directory`. A name that is not UTF-8 cannot be in an image's layer as we write it, so it is an error unless excluded. */
+function namesIn(absolute: string, path: string, excluded: (name: string) => boolean): string[] {
+  let names: string[];
+  try {
+    names = readdirSync(absolute);
+  } catch (error) {
+    throw unreadable(path === '' ? '.' : path, error);
+  }
+  if (!names.some((name) => name.includes('\ufffd'))) return names;
+  // Node replaced bytes, or the name really has a U+FFFD: the raw names tell.
+  return readdirSync(absolute, { encoding: 'buffer' }).flatMap((raw) => {
+    const name = raw.toString('utf8');
+    if (Buffer.from(name).equals(raw)) return [name];
+    if (excluded(name)) return [];
+    const shown = raw.toString('latin1').replace(/[^ -~]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+    throw new SlipwayError('CONTEXT', `the name "${path === '' ? '' : `${path}/`}${shown}" in the context is not UTF-8`, {
+      hint: 'Rename it, or exclude it in .dockerignore (each such byte matches ?).',
+      details: { directory: path },
+    });
+  });
+}
+
+/** A place in the order of paths: that of an entry itself (`name`), or of everything below a directory (`name/`). */
+interface Step {
+  readonly key: string;
+  readonly entry: Mutable<Entry>;
+  readonly inside?: { readonly absolute: string; readonly state: MatchState | undefined; readonly needed: NeededNode };
+  readonly excluded: boolean;
+}
+
+class Walk {
+  readonly cache: StatCache | undefined;
+  readonly entries: Mutable<Entry>[] = [];
+  readonly toHash: (FileToHash & { readonly entry: Mutable<Entry>; readonly started: number })[] = [];
+  /** Excluded directories below which nothing was included again. */
+  readonly dropped = new Set<Entry>();
+  readonly #options: WalkOptions;
+  readonly #patterns: Patterns | undefined;
+  files = 0;
+  bytes = 0;
+
+  constructor(options: WalkOptions) {
+    this.#options = options;
+    this.#patterns = options.ignore?.patterns;
+    this.cache = options.cache === undefined ? undefined : StatCache.load(options.cache);
+  }
+
+  /** Appends everything below a directory in path order; answers whether there was anything. */
+  directory(absolute: string, path: string, parent: MatchState | undefined, needed: NeededNode): boolean {
+    throwIfCancelled(this.#options.signal);
+    const steps = this.#look(absolute, path, parent, needed);
+    if (steps.some((step) => astral.test(step.key))) steps.sort((a, b) => comparePaths(a.key, b.key));
+    else steps.sort((a, b) => (a.key < b.key ? -1 : 1));
+    let any = false;
+    for (const { entry, inside, excluded } of steps) {
+      if (inside === undefined) {
+        this.entries.push(entry);
+        if (!excluded) any = true;
+      } else if (this.directory(inside.absolute, entry.path, inside.state, inside.needed)) {
+        any = true;
+      } else if (excluded) {
+        this.dropped.add(entry);
+      }
+    }
+    return any;
+  }
+
+  #look(absolute: string, path: string, parent: MatchState | undefined, needed: NeededNode): Step[] {
+    const patterns = this.#patterns;
+    const prefix = path === '' ? '' : `${path}/`;
+    const names =
+      needed === 'all'
+        ? namesIn(absolute, path, (name) => patterns?.excludes(prefix + name, parent) ?? false)
+        : needed.children.keys();
+    const steps: Step[] = [];
+    for (const name of names) {
+      const child = prefix + name;
+      const file = `${absolute}/${name}`;
+      let state: MatchState | undefined;
+      let excluded = false;
+      if (patterns !== undefined) {
+        state = new Uint8Array(patterns.size);
+        excluded = patterns.excludes(child, parent, state);
+        // What is excluded for good is not even looked at: it may be unreadable.
+        if (excluded && !patterns.mayReinclude(child)) continue;
+      }
+      let stat: Stats | undefined;
+      try {
+        stat = lstatSync(file, { throwIfNoEntry: false });
+      } catch (error) {
+        throw unreadable(child, error);
+      }
+      // Gone since the directory was read: as if it had never been there.
+      if (stat === undefined) continue;
+      const type = kinds.get(stat.mode & 0o170000);
+      if (type === 'dir') {
+        const entry = this.#entryOf(file, child, stat, type);
+        const below = needed === 'all' ? 'all' : needed.children.get(name)!;
+        steps.push({ key: name, entry, excluded });
+        steps.push({ key: `${name}/`, entry, excluded, inside: { absolute: file, state, needed: below } });
+      } else if (!excluded && type !== undefined && type !== 'socket') {
+        steps.push({ key: name, entry: this.#entryOf(file, child, stat, type), excluded });
+      }
+    }
+    return steps;
+  }
+
+  #entryOf(absolute: string, path: string, stat: Stats, type: EntryType): Mutable<Entry> {
+    const mtime = Math.floor(stat.mtimeMs / 1000);
+    const entry: Mutable<Entry> = { path, type, mode: stat.mode & 0o7777, uid: 0, gid: 0, size: 0, mtime };
+    if (type === 'file') {
+      entry.size = stat.size;
+      this.files++;
+      this.bytes += entry.size;
+      entry.digest = stat.size === 0 ? emptyDigest : this.cache?.lookup(path, stat);
+      if (entry.digest === undefined) {
+        this.toHash.push({ file: absolute, path, state: stateOf(stat), entry, started: this.#options.now() });
+      }
+    } else if (type === 'symlink') {
+      entry.link = linkOf(absolute, path);
+      entry.mode = 0o777;
+    } else if (type === 'char' || type === 'block') {
+      Object.assign(entry, deviceOf(stat.rdev));
+    }
+    return entry;
+  }
+}
+
+function linkOf(absolute: string, path: string): string {
+  let raw: Buffer;
+  try {
+    raw = readlinkSync(absolute, { encoding: 'buffer' });
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+  const link = raw.toString('utf8');
+  if (Buffer.from(link).equals(raw)) return link;
+  throw new SlipwayError('CONTEXT', `the symlink ${JSON.stringify(path)} in the context points at a name that is not UTF-8`, {
+    hint: 'Change it, or exclude it in .dockerignore.',
+    details: { path },
+  });
+}
+
+/**
+ * The files below `directory` as a context. Missing or unreadable things are CONTEXT, naming the path; a file that keeps changing is
+ * CONTEXT_CHANGED. The stat cache is written before this resolves.
+ */
+export async function walkDirectory(directory: string, options: WalkOptions): Promise<Walked> {
+  const root = contextRoot(directory);
+  const needed = neededPaths(root, options.needed ?? 'all');
+  const walk = new Walk(options);
+  walk.directory(root, '', undefined, needed);
+  const { cache, toHash } = walk;
+  let { bytes } = walk;
+  if (toHash.length > 0) {
+    const requests = toHash.map(({ file, path, state }) => ({ file, path, state }));
+    const { hashFiles } = await import('./hash-pool.ts');
+    const hashed = await hashFiles(requests, options.signal);
+    for (const [i, { entry, started, path, state: before }] of toHash.entries()) {
+      const { digest, state, mode } = hashed[i]!;
+      entry.digest = digest;
+      if (!sameState(state, before)) {
+        // It changed between the walk and its hashing: what was hashed is what the list says.
+        bytes += state.size - entry.size;
+        entry.size = state.size;
+        entry.mode = mode;
+        entry.mtime = Math.floor(state.mtimeMs / 1000);
+      }
+      cache?.record(path, state, digest, started);
+    }
+  }
+  cache?.save((path) => isWalked(needed, path));
+  const entries = walk.dropped.size === 0 ? walk.entries : walk.entries.filter((entry) => !walk.dropped.has(entry));
+  const { ignore } = options;
+  const context = new Context(entries, ignore === undefined ? undefined : { file: ignore.file, lines: ignore.lines });
+  return { context, root, files: walk.files, bytes, hashed: toHash.length };
+}
+
+/** Whether the walk would have come by `path` if it were there. */
+function isWalked(needed: NeededNode, path: string): boolean {
+  let node: NeededNode | undefined = needed;
+  for (const name of path.split('/')) {
+    if (node === 'all') return true;
+    node = node?.children.get(name);
+    if (node === undefined) return false;
+  }
+  return true;
+}

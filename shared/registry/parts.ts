@@ -1,0 +1,26 @@
+// What the registry is made of. local/server.ts and the account's functions pass it in.
+import type { Blobs } from '../store/blobs.ts';
+import type { Catalog } from '../store/catalog.ts';
+import type { Call, Reply } from './exchange.ts';
+
+export interface RegistryParts {
+  readonly blobs: Blobs;
+  readonly catalog: Catalog;
+  /** Asked before anything else; an answer refuses the call. Absent: everyone may do everything. */
+  readonly guard?: (call: Call) => Promise<Reply | undefined> | Reply | undefined;
+  /**
+   * True lets a client mount a stored blob by its digest alone, without naming a repository that it can read. Right only where every
+   * caller may read everything.
+   */
+  readonly openMount?: boolean;
+  /** Put before the path of an upload's Location: another host (`https://upload.example.com`) that takes bodies too large for this one. */
+  readonly uploadHost?: string;
+  /** Seconds that a link to a blob in the store lives. 900 when absent. */
+  readonly linkSeconds?: number;
+  /** Bytes of manifests kept in memory. 64 MiB when absent. */
+  readonly manifestMemory?: number;
+  /** A request id: what a client is told of a fault, and what the report says. */
+  readonly requestId: () => string;
+  /** Told of every fault of our own (5xx). */
+  readonly onFault?: (fault: { readonly requestId: string; readonly call: Call; readonly error: unknown }) => void;
+}

@@ -1,0 +1,59 @@
+import { execFileSync } from 'node:child_process';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { fstabField, isWithheld, launchWords, quote } from '../../shared/sandbox/script.ts';
+
+test('a quoted word is that word to the shell, whatever is in it', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), (word) => {
+      fc.pre(!word.includes('\0') && word.isWellFormed());
+      expect(execFileSync('sh', ['-c', `printf '%s' ${quote(word)}`], { encoding: 'utf8' })).toBe(word);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test('fields of a mount table have no blanks', () => {
+  expect(fstabField('/a b\tc\\d#e\nf')).toBe('/a\\040b\\011c\\134d\\043e\\012f');
+});
+
+const launch = {
+  args: ['id', '-u'],
+  env: ['PATH=/bin'],
+  cwd: '/w d',
+  user: { uid: 7, gid: 8, groups: [9, 10] },
+  tools: { env: '/usr/bin/env', setpriv: '/usr/bin/setpriv', launcher: '/run/slipway' },
+  dropped: [2, 21],
+};
+
+test('the launch chain: environment, capabilities and groups, root, user, command', () => {
+  expect(launchWords(launch)).toEqual([
+    ...['/usr/bin/env', '-i', '--', 'PATH=/bin'],
+    ...[
+      '/usr/bin/setpriv',
+      '--inh-caps',
+      '-cap_2,-cap_21',
+      '--bounding-set',
+      '-cap_2,-cap_21',
+      '--groups',
+      '9,10',
+      '--regid',
+      '8',
+      '--',
+    ],
+    ...['/run/slipway', '--root=.', '--wd=/w d', '--setuid', '7', '--', 'id', '-u'],
+  ]);
+});
+
+test('what the C library reads never reaches a program of the machine', () => {
+  const words = launchWords({
+    ...launch,
+    env: ['PATH=/bin', 'LD_PRELOAD=./evil.so', 'GLIBC_TUNABLES=x', 'TMPDIR=/t', 'OLD_LD_=1'],
+  });
+  const before = words.slice(0, words.indexOf('/run/slipway'));
+  expect(before).toContain('OLD_LD_=1');
+  expect(before.filter(isWithheld)).toEqual([]);
+  expect(words.slice(-6)).toEqual([
+    ...['/bin/sh', '-c', `export LD_PRELOAD=./evil.so GLIBC_TUNABLES=x TMPDIR=/t; exec "$@"`, 'sh', 'id', '-u'],
+  ]);
+});
