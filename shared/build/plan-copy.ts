@@ -3,7 +3,6 @@ import { posix } from 'node:path';
 import { dockerfileError, shown, unsupported } from '../dockerfile/failure.ts';
 import type { Copy } from '../dockerfile/instructions.ts';
 import type { Word } from '../dockerfile/source.ts';
-import { expand } from '../dockerfile/words.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import type { CopySource, Operation } from './plan.ts';
 
@@ -12,7 +11,8 @@ export type ExpandWord = (word: Word) => string;
 
 export interface CopyContext {
   readonly expandWord: ExpandWord;
-  readonly lookup: (name: string) => string | undefined;
+  /** For the body of a here-document, where quotes are ordinary characters. */
+  readonly expandBody: ExpandWord;
   readonly workdir: string;
   /** Of COPY --from. */
   readonly source: CopySource | undefined;
@@ -57,8 +57,7 @@ export function planCopy(copy: Copy, context: CopyContext): PlannedCopy {
         file.where,
         'name it as the file, without a folder',
       );
-    const { lookup } = context;
-    const content = file.expand ? expand(file.content, { lookup, skipQuotes: true, where: file.where }).text : file.content;
+    const content = file.expand ? context.expandBody({ text: file.content, where: file.where }) : file.content;
     return { name: file.name, content };
   });
   const destination = absolute(context.workdir, written);

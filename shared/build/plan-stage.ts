@@ -50,6 +50,13 @@ const sizeOf = (map: ReadonlyMap<string, string | undefined>): number => {
   return size;
 };
 
+interface ExpansionHow {
+  readonly skipQuotes?: boolean;
+  readonly escapeChar?: string;
+  /** Undefined variables are not reported. */
+  readonly quiet?: boolean;
+}
+
 /** @throws SlipwayError DOCKERFILE, UNSUPPORTED, TOO_LARGE, DENIED */
 export function planStage(input: StageInput): { steps: Step[]; scope: StageScope } {
   return new StagePlanner(input).plan();
@@ -116,7 +123,7 @@ class StagePlanner {
       case 'add':
         return planCopy(instruction, {
           expandWord: (word) => this.#expand(word),
-          lookup: (name) => this.#visible.get(name),
+          expandBody: (word) => this.#expansion(word, { skipQuotes: true, escapeChar: '\\' }).text,
           workdir: this.#workdir,
           source: this.#input.needed.sources.get(instruction),
         });
@@ -137,7 +144,7 @@ class StagePlanner {
       case 'user': {
         const user = this.#expand(instruction.word);
         this.#user = user;
-        return config({ set: { User: user } }, `USER ${user}`);
+        return config(user === '' ? { unset: ['User'] } : { set: { User: user } }, `USER ${user}`);
       }
       case 'stopsignal': {
         const signal = this.#expand(instruction.word);
@@ -162,12 +169,12 @@ class StagePlanner {
     }
   }
 
-  #expansion(word: Word): Expanded {
+  #expansion(word: Word, { quiet, ...how }: ExpansionHow = {}): Expanded {
     const { escapeChar, budget } = this.#input;
-    const result = expand(word.text, { lookup: (name) => this.#visible.get(name), escapeChar, where: word.where });
+    const result = expand(word.text, { lookup: (name) => this.#visible.get(name), escapeChar, where: word.where, ...how });
     budget.charge(result.text.length, word.where);
     for (const name of result.unmatched) {
-      if (this.#args.has(name)) continue;
+      if (quiet || this.#args.has(name)) continue;
       // with very many variables the search for a similar one would take longer than the build
       const similar = this.#visible.size <= 1000 ? didYouMean(name, this.#visible.keys()).replace('mean ', 'mean $') : '';
       const { where, comments } = this.#current;
@@ -250,7 +257,8 @@ class StagePlanner {
     const { findings, budget } = this.#input;
     const ports: string[] = [];
     for (const word of words) {
-      for (const text of this.#expansion(word).words) {
+      // docker reports no undefined variables here, and `error=true` should not fail where docker's does not
+      for (const text of this.#expansion(word, { quiet: true }).words) {
         const exposed = parsePorts(text, word.where);
         budget.charge(exposed.ports.length * 20, word.where);
         for (const port of exposed.ports) ports.push(port);

@@ -1,7 +1,7 @@
 // Dockerfile and arguments to plan: parse, check, expand, look up bases, prune to the target. No clock, no file, no network but the
 // resolver that is passed in: the same input gives the same plan.
 import { dockerfileError } from '../dockerfile/failure.ts';
-import { lintInto } from '../dockerfile/lint.ts';
+import { lintFile, lintStage } from '../dockerfile/lint.ts';
 import { type Dockerfile, parseDockerfile } from '../dockerfile/parse.ts';
 import { Findings } from '../dockerfile/rules.ts';
 import type { SourceRange } from '../errors.ts';
@@ -56,7 +56,7 @@ export async function planBuild(input: PlanInput, ports: PlanPorts): Promise<Pla
   const findings = new Findings(dockerfile.directives);
   const buildArgs = argumentsOf(input);
   checkSyntax(dockerfile, buildArgs, findings);
-  lintInto(dockerfile, findings);
+  lintFile(dockerfile, findings);
 
   const budget = new PlanBudget();
   const stageName = input.target || dockerfile.stages.at(-1)!.from.name || 'default';
@@ -70,7 +70,8 @@ export async function planBuild(input: PlanInput, ports: PlanPorts): Promise<Pla
   const stageConfigs: Record<number, ImageConfig> = {};
   const stages: PlannedStage[] = [];
   for (const stage of needed) {
-    const { index, from } = stage.header.stage;
+    const { index, from, instructions } = stage.header.stage;
+    lintStage([...stage.triggers, ...instructions], findings);
     if (stage.base.kind !== 'stage') stageConfigs[index] = startConfig(stage.baseConfig, platform);
     const base = stage.base.kind === 'stage' ? scopes.get(stage.base.stage)! : scopeOf(stageConfigs[index]!.config ?? {});
     const { steps, scope } = planStage({
@@ -102,7 +103,7 @@ export async function planBuild(input: PlanInput, ports: PlanPorts): Promise<Pla
     platform,
     stages,
     target,
-    warnings: findings.list,
+    warnings: findings.list.toSorted((a, b) => a.where.start.line - b.where.start.line),
     ...(epoch !== undefined && { epoch }),
     stageConfigs,
   };

@@ -3,28 +3,23 @@ import type { From, StageInstruction } from './instructions.ts';
 import type { Dockerfile } from './parse.ts';
 import { type Finding, Findings } from './rules.ts';
 
-/** Findings of the static checks alone, in the order of their rules. */
+/** Findings of all static checks, of every stage. */
 export function lintDockerfile(dockerfile: Dockerfile): readonly Finding[] {
   const findings = new Findings(dockerfile.directives);
-  lintInto(dockerfile, findings);
+  lintFile(dockerfile, findings);
+  for (const { instructions } of dockerfile.stages) lintStage(instructions, findings);
   return findings.list;
 }
 
-/** The same, into a collector that others go on using. */
-export function lintInto(dockerfile: Dockerfile, findings: Findings): void {
+/** The checks of the file as a whole. A build reports these even of stages it does not need, as docker does. */
+export function lintFile(dockerfile: Dockerfile, findings: Findings): void {
   for (const where of dockerfile.emptyContinuations) findings.report('NoEmptyContinuation', 'Empty continuation line', where);
   for (const { from, instructions } of dockerfile.stages) {
     stageHeader(from, findings);
-    for (const instruction of instructions) oneInstruction(instruction, findings);
-    onlyOnce(instructions, findings);
+    for (const { kind, where, comments } of instructions)
+      if (kind === 'maintainer')
+        findings.report('MaintainerDeprecated', 'Maintainer instruction is deprecated in favor of using label', where, comments);
   }
-  for (const arg of dockerfile.metaArgs)
-    secrets(
-      'ARG',
-      arg,
-      arg.args.map(({ name }) => name),
-      findings,
-    );
   stageNames(dockerfile, findings);
   casing(dockerfile, findings);
   descriptions(dockerfile, findings);
@@ -58,8 +53,6 @@ function secrets(keyword: string, at: Pick<From, 'where' | 'comments'>, names: r
 
 function oneInstruction(instruction: StageInstruction, findings: Findings): void {
   const { kind, where, comments } = instruction;
-  if (kind === 'maintainer')
-    findings.report('MaintainerDeprecated', 'Maintainer instruction is deprecated in favor of using label', where, comments);
   if (kind === 'env' || kind === 'label') {
     const name = kind.toUpperCase();
     for (const pair of instruction.pairs)
@@ -85,6 +78,12 @@ function oneInstruction(instruction: StageInstruction, findings: Findings): void
       instruction.args.map(({ name }) => name),
       findings,
     );
+}
+
+/** The checks of the instructions of one stage, ONBUILD triggers of its base first. */
+export function lintStage(instructions: readonly StageInstruction[], findings: Findings): void {
+  for (const instruction of instructions) oneInstruction(instruction, findings);
+  onlyOnce(instructions, findings);
 }
 
 function onlyOnce(instructions: readonly StageInstruction[], findings: Findings): void {

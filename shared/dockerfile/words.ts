@@ -53,7 +53,9 @@ export function expand(source: string, options: ExpandOptions): Expanded {
     return new Expansion(source, options).all();
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    throw new SlipwayError('DOCKERFILE', `failed to process "${shown(source)}": ${error.message}`, { where: options.where });
+    throw new SlipwayError('DOCKERFILE', `failed to process ${JSON.stringify(shown(source))}: ${error.message}`, {
+      where: options.where,
+    });
   }
 }
 
