@@ -1,0 +1,135 @@
+// Removing images by docker's rules (F24 to F27): a name goes at once; the image goes with its last name, and with it the blobs that
+// nothing else needs.
+import { SlipwayError } from '../errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import { childrenOf } from '../oci/manifest.ts';
+import type { Options } from '../store/blobs.ts';
+import type { ManifestRecord } from '../store/catalog.ts';
+import { freeBlobs } from '../store/condemned.ts';
+import { imageKeys } from '../store/keys.ts';
+import type { Name } from './commit.ts';
+import { factsOf } from './facts.ts';
+import { type FoundImage, type ImageParts, Images, manifestsOf, membersOf, tagsOf } from './images.ts';
+import { readIfStored } from './read.ts';
+
+/** What is in the way of a removal: containers, once there are any. */
+export interface ImageUsers {
+  /** Throws CONFLICT in docker's words when the image may not lose this name, or may not go. */
+  check(removal: {
+    readonly digest: Digest;
+    readonly found: FoundImage;
+    /** True when the image itself would go. */
+    readonly last: boolean;
+    readonly force: boolean;
+  }): Promise<'remove' | 'untag-only'>;
+}
+
+export interface RemoveParts extends ImageParts {
+  readonly users?: ImageUsers;
+  /** Blobs that something besides the catalog needs. Without it only repositories keep blobs. */
+  readonly alsoNeeded?: (digest: Digest) => Promise<boolean>;
+}
+
+export interface RemoveOptions extends Options {
+  readonly force?: boolean;
+}
+
+export type Removed = { readonly untagged: string } | { readonly deleted: Digest };
+
+const shortId = (digest: Digest): string => digest.slice(7, 19);
+
+/** Removes what one word names; answers what docker prints, line by line. */
+export async function removeImage(parts: RemoveParts, word: string, options: RemoveOptions = {}): Promise<readonly Removed[]> {
+  const images = new Images(parts);
+  const found = await images.find(word, options);
+  const { digest } = found;
+  const force = options.force === true;
+  const { names } = await images.whereIs(digest, options);
+  const going = namesGoing(found, names, force);
+  const last = going.length === names.length;
+  const verdict = (await parts.users?.check({ digest, found, last, force })) ?? 'remove';
+  const lines: Removed[] = [];
+  for (const { repository, tag } of going) {
+    if (await parts.catalog.untag(repository, tag, 'rm', options)) lines.push({ untagged: `${repository}:${tag}` });
+  }
+  if (!last || verdict === 'untag-only') return lines;
+  if (await deleteImage(parts, digest, options)) lines.push({ deleted: digest });
+  return lines;
+}
+
+function namesGoing({ digest, by, repository, tag }: FoundImage, names: readonly Name[], force: boolean): readonly Name[] {
+  if (by === 'tag') return names.filter((name) => name.repository === repository && name.tag === tag);
+  if (by === 'digest') return names.filter((name) => name.repository === repository);
+  if (new Set(names.map((name) => name.repository)).size > 1 && !force) {
+    throw new SlipwayError(
+      'CONFLICT',
+      `conflict: unable to delete ${shortId(digest)} (must be forced) - image is referenced in multiple repositories`,
+      { details: { names: names.map((name) => `${name.repository}:${name.tag}`) } },
+    );
+  }
+  return names;
+}
+
+/**
+ * Takes an image out of every repository that still has it without a tag, with the members and referrers that go with it, and frees
+ * the blobs that nothing needs any more. False when some index still needs it, or a tag has come meanwhile.
+ */
+export async function deleteImage(parts: RemoveParts, digest: Digest, options: Options = {}): Promise<boolean> {
+  const { catalog } = parts;
+  const { repositories } = await new Images(parts).whereIs(digest, options);
+  const candidates = new Set<Digest>();
+  let kept = false;
+  for (const repository of repositories) {
+    const dead = await deadWith(parts, repository, digest, options);
+    if (!dead.some((manifest) => manifest.digest === digest)) {
+      kept = true;
+      continue;
+    }
+    const used = new Set<Digest>();
+    for (const manifest of dead) {
+      used.add(manifest.digest);
+      const stored = await readIfStored(parts.blobs, manifest.digest, manifest.mediaType, options);
+      for (const child of stored ? childrenOf(stored.document) : []) used.add(child.digest);
+    }
+    for (const manifest of dead) await catalog.remove(repository, manifest.digest, 'rm', options);
+    for (const blob of await catalog.unlinkUnused(repository, [...used], options)) candidates.add(blob);
+  }
+  const { freed } = await freeBlobs(parts, [...candidates], parts.alsoNeeded ?? (async () => false), options);
+  for (const blob of freed) await parts.table.delete(imageKeys.facts(blob), {}, options);
+  return !kept;
+}
+
+/** The manifest, and what goes with it: untagged members no other index has, and what refers to any of them. Empty if it must stay. */
+async function deadWith(
+  parts: ImageParts,
+  repository: string,
+  digest: Digest,
+  options?: Options,
+): Promise<readonly ManifestRecord[]> {
+  const manifests = await Array.fromAsync(manifestsOf(parts.catalog, repository, options));
+  const tagged = new Set<Digest>();
+  for await (const tag of tagsOf(parts.catalog, repository, options)) tagged.add(tag.digest);
+  const byDigest = new Map(manifests.map((manifest) => [manifest.digest, manifest]));
+  const first = byDigest.get(digest);
+  if (first === undefined || tagged.has(digest)) return [];
+  if ((await membersOf(parts, manifests, options)).has(digest)) return [];
+  const dead = new Map<Digest, ManifestRecord>([[digest, first]]);
+  for (const manifest of dead.values()) {
+    // A Map's iteration goes on into what is added meanwhile.
+    const [facts] = await factsOf(parts, [manifest.digest], options);
+    const others = await membersOf(
+      parts,
+      manifests.filter((other) => !dead.has(other.digest)),
+      options,
+    );
+    const doomed = [
+      ...(facts?.members ?? []).filter((member) => !others.has(member)),
+      ...manifests.filter(({ subject }) => subject === manifest.digest).map((referrer) => referrer.digest),
+    ];
+    for (const each of doomed) {
+      const record = byDigest.get(each);
+      if (record && !tagged.has(each)) dead.set(each, record);
+    }
+  }
+  return [...dead.values()];
+}
