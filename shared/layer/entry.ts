@@ -26,11 +26,23 @@ export interface Entry {
   readonly digest?: Digest;
 }
 
+/** What tells one state of a file from another: members of `fs.Stats`. */
+export interface FileState {
+  readonly dev: number;
+  readonly ino: number;
+  readonly size: number;
+  readonly mtimeMs: number;
+  readonly ctimeMs: number;
+}
+
 /** Where the content of a file entry comes from. Exactly `entry.size` bytes, checked when they are read. */
 export type Body =
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
-  /** A range of a local file, which worker threads read synchronously. */
-  | { readonly kind: 'file'; readonly path: string; readonly offset: number }
+  /**
+   * A range of a local file, which worker threads read synchronously. `state` is how the file was when its `entry.digest` was taken: if
+   * it is still so after reading, the digest is trusted and not computed again; if not, that is CONTEXT_CHANGED.
+   */
+  | { readonly kind: 'file'; readonly path: string; readonly offset: number; readonly state?: FileState }
   | { readonly kind: 'open'; readonly open: (signal?: AbortSignal) => Promise<Bytes> };
 
 export interface EntryWithBody {
