@@ -54,14 +54,18 @@ export async function runScript(script: Script): Promise<RunResult> {
     failure ??= cause;
     cut();
   };
-  const report = hear(child.stdio[4] as Readable, {
-    streams: () => {
-      if (stdio.kind === 'pipe') streams = openStreams(script, stdio, failed);
-    },
-    ready: () => {
-      streams?.start();
-      script.started?.((name) => signalFirst(child, name));
-    },
+  const report = hear(child.stdio[4] as Readable, (word) => {
+    // Once the lifeline is cut the script is dying, and its folder goes with it.
+    if (lifeline.destroyed) return;
+    try {
+      if (word === 'streams' && stdio.kind === 'pipe') streams = openStreams(script, stdio, failed);
+      if (word === 'ready') {
+        streams?.start();
+        script.started?.((name) => signalFirst(child, name));
+      }
+    } catch (cause) {
+      failed(cause);
+    }
   });
   try {
     const code = await exited;
@@ -80,7 +84,7 @@ export async function runScript(script: Script): Promise<RunResult> {
 }
 
 /** Reads the report line by line until it is closed. Its words are the scripts' own; anything else is an error's text. */
-async function hear(report: Readable, on: { readonly streams: () => void; readonly ready: () => void }) {
+async function hear(report: Readable, on: (word: 'streams' | 'ready') => void) {
   let text = '';
   let ready = false;
   const said: string[] = [];
@@ -89,11 +93,9 @@ async function hear(report: Readable, on: { readonly streams: () => void; readon
     for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
       const line = text.slice(0, end);
       text = text.slice(end + 1);
-      if (line === 'streams') on.streams();
-      else if (line === 'ready') {
-        ready = true;
-        on.ready();
-      } else said.push(line);
+      if (line === 'ready') ready = true;
+      if (line === 'streams' || line === 'ready') on(line);
+      else said.push(line);
     }
   }
   if (text !== '') said.push(text);
@@ -190,8 +192,10 @@ function openStreams(
             waiting = undefined;
           } else await deliver(name, chunk);
         }
-        if (waiting?.startsWith(prefix)) held = Buffer.from(waiting, 'latin1').toString();
-        else if (waiting) await deliver(name, Buffer.from(waiting, 'latin1'));
+        if (waiting === undefined) return;
+        const text = Buffer.from(waiting, 'latin1');
+        if (isStartFailure(script, text.toString())) held = text.toString();
+        else if (text.length > 0) await deliver(name, text);
       };
       if (input && stdio.stdin) {
         input.sock = new Socket({ fd: input.fd, readable: false, writable: true });
@@ -221,6 +225,12 @@ function openStreams(
       }
     },
   };
+}
+
+/** One line and no more; a command may of course say the same, and then end as if it had not been started. */
+function isStartFailure(script: Script, text: string): boolean {
+  const start = `${script.launcherName}: failed to execute ${script.command0}: `;
+  return text.startsWith(start) && /^[^\n]*\n$/.test(text.slice(start.length));
 }
 
 /** What docker's runtime says, from what `execvp` said. */

@@ -11,10 +11,6 @@ import type { RunUser, SandboxMount } from './sandbox.ts';
 export const quote = (word: string): string =>
   /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 
-/** A field of fstab(5). */
-export const fstabField = (text: string): string =>
-  text.replace(/[\\ \t\n#]/g, (char) => `\\${char.charCodeAt(0).toString(8).padStart(3, '0')}`);
-
 /**
  * Runs with: 3 the lifeline (end of file when Slipway is gone or gives up; a line when all is well), 4 what is reported to Slipway.
  * Arguments: the inner script, then the inner script's. `run` is the folder of this run. With `pipes`, the streams are named pipes made
@@ -63,7 +59,7 @@ export interface InnerFacts {
   readonly source: /** The option names are relative to `from`. */
     | { readonly kind: 'overlay'; readonly from: string; readonly options: string }
     | { readonly kind: 'tree'; readonly path: string };
-  /** No device node can be made and no sysfs mounted: the machine's are bound. */
+  /** No sysfs can be mounted: the machine's is bound. */
   readonly rootless: boolean;
   readonly hostname: string;
   readonly network: 'host' | 'none';
@@ -76,6 +72,8 @@ export interface InnerFacts {
   readonly pidMax: number | undefined;
 }
 
+// There is no device control group here and a container may make device nodes (CAP_MKNOD): so nothing it can write to lets one be
+// opened (`nodev`), and the few of /dev are the machine's own, bound one by one.
 export const deviceNames = ['null', 'zero', 'full', 'random', 'urandom', 'tty'] as const;
 
 // Paths in a root are the image's, so they are hostile: a link /etc -> /etc must not lead to the machine's. `at` follows links inside
@@ -101,6 +99,11 @@ at() {
         fi ;;
     esac
   done
+}
+# As runc: what the kernel provides is not mounted wherever an image likes.
+ordinary() {
+  [ ! -L "./$1" ] || die "/$1 is a symbolic link in the root filesystem, it must be a directory"
+  directory "$1" stub
 }
 directory() {
   at "$1"
@@ -134,19 +137,18 @@ export function innerScript(f: InnerFacts): string {
   const mountTable = () => say('mount -n -a -T "$run/fstab"', ': >"$run/fstab"');
 
   if (f.source.kind === 'overlay') {
-    say(`cd ${quote(f.source.from)}`, `mount -n -i -t overlay -o ${quote(f.source.options)} overlay "$root"`);
+    say(`cd ${quote(f.source.from)}`, `mount -n -i -t overlay -o ${quote(`nodev,${f.source.options}`)} overlay "$root"`);
   } else {
-    say(`mount -n -i --rbind -- ${quote(f.source.path)} "$root"`);
+    say(`mount -n -i --bind -o nodev -- ${quote(f.source.path)} "$root"`);
   }
   say('echo root >&4', 'cd "$root"');
-  say('directory proc stub; line proc proc nosuid,nodev,noexec');
-  say(`directory dev stub; line tmpfs tmpfs nosuid,mode=755,size=${shmBytes}`);
-  say(`directory sys stub; ${f.rootless ? 'line /sys none rbind' : 'line sysfs sysfs nosuid,nodev,noexec,ro'}`);
+  say('ordinary proc; line proc proc nosuid,nodev,noexec');
+  say(`ordinary dev; line tmpfs tmpfs nosuid,nodev,mode=755,size=${shmBytes}`);
+  say(`ordinary sys; ${f.rootless ? 'line /sys none rbind' : 'line sysfs sysfs nosuid,nodev,noexec,ro'}`);
   mountTable();
 
-  const nodes = deviceNames.map((name) => `/dev/${name}`);
-  say(`cp -a ${f.rootless ? '' : `${nodes.join(' ')} `}"$run/dev/." ./dev/`);
-  if (f.rootless) for (const node of nodes) say(`at=${node}; line ${node} none bind`);
+  say('cp -a "$run/dev/." ./dev/');
+  for (const name of deviceNames) say(`at=/dev/${name}; line /dev/${name} none bind`);
   say(`at=/dev/pts; line devpts devpts nosuid,noexec,newinstance,ptmxmode=0666,mode=0620${f.rootless ? '' : ',gid=5'}`);
   say(`at=/dev/shm; line shm tmpfs nosuid,nodev,noexec,mode=1777,size=${shmBytes}`);
   say('at=/dev/mqueue; line mqueue mqueue nosuid,nodev,noexec');
@@ -229,6 +231,6 @@ function extraMount(mount: SandboxMount, isDirectory: (path: string) => boolean)
   }
   return [
     `${isDirectory(mount.source) ? `directory ${quote(mount.target)} stub` : `file ${quote(mount.target)}`}`,
-    `mount -n -i --rbind${mount.readonly ? ' -o ro' : ''} -- ${quote(mount.source)} ".$at"`,
+    `mount -n -i --bind -o nodev${mount.readonly ? ',ro' : ''} -- ${quote(mount.source)} ".$at"`,
   ];
 }

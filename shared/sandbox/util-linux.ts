@@ -19,7 +19,7 @@ import type { Options } from '../store/blobs.ts';
 import { defaultCapabilities, maskedPaths, readonlyPaths } from './docker-defaults.ts';
 import { defaultHostname, isHostname, machineResolvConf, networkFiles } from './network-files.ts';
 import { runScript } from './process.ts';
-import type { RunResult, RunSpec, Sandbox } from './sandbox.ts';
+import type { RunResult, RunSpec, Sandbox, SandboxMount } from './sandbox.ts';
 import { deviceNames, innerScript, launchWords, outerScript } from './script.ts';
 import { removeStubs } from './stubs.ts';
 
@@ -122,7 +122,7 @@ async function run(machine: Machine, spec: RunSpec, { signal, started }: Options
       hostname: spec.hostname ?? defaultHostname,
       network: spec.network,
       cwd: spec.cwd,
-      mounts: spec.mounts ?? [],
+      mounts: withSubmounts(spec.mounts ?? []),
       has: (path) => machine.has.has(path),
       isDirectory: (path) => machine.directories.has(path) || statSync(path).isDirectory(),
       pidMax: machine.pidMax,
@@ -189,7 +189,7 @@ function furnish(run: string, machine: Machine, spec: RunSpec): void {
     mkdirSync(join(run, dir));
   for (const name of ['resolv.conf', 'hosts', 'hostname']) writeFileSync(join(run, 'stubs/etc', name), '');
   for (const [name, target] of deviceLinks) symlinkSync(target, join(run, 'dev', name));
-  if (machine.rootless) for (const name of deviceNames) writeFileSync(join(run, 'dev', name), '');
+  for (const name of deviceNames) writeFileSync(join(run, 'dev', name), '');
   writeFileSync(join(run, 'resolv.conf'), resolvConf);
   writeFileSync(join(run, 'hosts'), hosts);
   writeFileSync(join(run, 'hostname'), hostname);
@@ -234,6 +234,22 @@ function source(run: string, machine: Machine, spec: RunSpec) {
     });
   }
   return { kind: 'overlay', from: join(run, 'lower'), options } as const;
+}
+
+/** What is mounted below a bound folder is bound with it, each by itself, so that each is `nodev` (and read-only) as asked. */
+function withSubmounts(mounts: readonly SandboxMount[]): SandboxMount[] {
+  if (!mounts.some((mount) => mount.kind === 'bind')) return [...mounts];
+  const mounted = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) =>
+      (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
+    );
+  return mounts.flatMap((mount): SandboxMount[] => {
+    if (mount.kind !== 'bind') return [mount];
+    const base = mount.source.replace(/\/+$/, '');
+    const below = [...new Set(mounted.filter((path) => path.startsWith(`${base}/`) && path !== '/'))].sort();
+    return [mount, ...below.map((path) => ({ ...mount, source: path, target: mount.target + path.slice(base.length) }))];
+  });
 }
 
 /** Whether uid 0 here is another user outside: a namespace that maps less than everything. */

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { fstabField, isWithheld, launchWords, quote } from '../../shared/sandbox/script.ts';
+import { isWithheld, launchWords, quote } from '../../shared/sandbox/script.ts';
 
 test('a quoted word is that word to the shell, whatever is in it', () => {
   fc.assert(
@@ -11,10 +11,6 @@ test('a quoted word is that word to the shell, whatever is in it', () => {
     }),
     { numRuns: 40 },
   );
-});
-
-test('fields of a mount table have no blanks', () => {
-  expect(fstabField('/a b\tc\\d#e\nf')).toBe('/a\\040b\\011c\\134d\\043e\\012f');
 });
 
 const launch = {
