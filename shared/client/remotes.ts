@@ -1,0 +1,37 @@
+// The other registries as one home sees them: one client per host and process, sharing connections, with docker's logins.
+import { dockerCredentials } from '../auth/docker-config.ts';
+import { HttpClient, type HttpOptions } from './http.ts';
+import { RegistryClient } from './registry-client.ts';
+
+export interface Remotes extends Disposable {
+  /** `path` matters where config.json has logins for parts of a host. */
+  registry(host: string, path: string): RegistryClient;
+}
+
+export interface RemotesOptions {
+  /** DOCKER_CONFIG, HOME, PATH; HTTPS_PROXY, HTTP_PROXY, NO_PROXY; SLIPWAY_INSECURE_REGISTRIES (hosts, separated by commas). */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  readonly version: string;
+  readonly http?: Partial<HttpOptions>;
+}
+
+export function openRemotes({ env, now, version, http: extra = {} }: RemotesOptions): Remotes {
+  const named = new Set((env.SLIPWAY_INSECURE_REGISTRIES ?? '').split(',').flatMap((host) => host.trim() || []));
+  const insecure = (host: string): boolean => named.has(host) || named.has(host.replace(/:\d+$/, ''));
+  const http = new HttpClient({ userAgent: `slipway/${version}`, env, insecure, ...extra });
+  const clients = new Map<string, RegistryClient>();
+  return {
+    registry(host, path) {
+      const key = `${host}/${path}`;
+      const known = clients.get(key);
+      if (known !== undefined) return known;
+      const credentials = () => dockerCredentials(host, path, { env });
+      const client = new RegistryClient({ http, host, credentials, insecure: insecure(host), now });
+      clients.set(key, client);
+      return client;
+    },
+    [Symbol.dispose]: () => http[Symbol.dispose](),
+  };
+}
