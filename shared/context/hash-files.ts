@@ -3,6 +3,7 @@ import { hash as hashOnce } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { errnoOf, SlipwayError } from '../errors.ts';
 import { type Digest, Sha256 } from '../oci/digest.ts';
+import { fsPath } from '../tar/name.ts';
 import { type FileState, sameState, stateOf } from './stat-cache.ts';
 
 export interface FileToHash {
@@ -78,7 +79,7 @@ function digestOf(fd: number, size: number): Digest {
 export function hashFile({ file, path, state }: FileToHash): HashedFile {
   let fd: number;
   try {
-    fd = openSync(file, flags);
+    fd = openSync(fsPath(file), flags);
   } catch (error) {
     throw unreadable(path, error);
   }

@@ -9,10 +9,11 @@
 // `digest` says whether two contexts hold the same files. Modification times are no part of it, as they are no part of any COPY key
 // (F68): touching a file changes nothing. They do travel in the encoded list, because layers carry them.
 import { createHash } from 'node:crypto';
-import { SlipwayError } from '../errors.ts';
+import { isCode, SlipwayError } from '../errors.ts';
 import type { Entry, EntryType } from '../layer/entry.ts';
-import { comparePaths, lowerBound } from '../layer/path-order.ts';
+import { lowerBound } from '../layer/path-order.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
+import { comparePaths, decodeName, encodeName } from '../tar/name.ts';
 import { Ignore, type IgnoreLine } from './ignore.ts';
 
 /** What COPY and ADD read from: a context, or the merged tree of a stage or image. Paths as in Entry; '' is the root. */
@@ -184,6 +185,17 @@ const whole = (value: unknown, low: number, high: number): value is number =>
 /** Linux: PATH_MAX, with the terminating zero. */
 const maxPathBytes = 4095;
 
+/** Well-formed text, or bytes escaped by decodeName in the one form that it gives. */
+const isName = (text: string): boolean => {
+  if (text.isWellFormed()) return true;
+  try {
+    return decodeName(encodeName(text)) === text;
+  } catch (error) {
+    if (isCode(error, 'UNSAFE_PATH')) return false;
+    throw error;
+  }
+};
+
 /** Throws UNSAFE_PATH unless the path is one that an Entry may have. */
 export function checkPath(path: unknown): asserts path is string {
   const good =
@@ -191,7 +203,7 @@ export function checkPath(path: unknown): asserts path is string {
     path !== '' &&
     path.length <= maxPathBytes &&
     !path.includes('\0') &&
-    path.isWellFormed() &&
+    isName(path) &&
     path.split('/').every((part) => part !== '' && part !== '.' && part !== '..');
   if (!good) throw new SlipwayError('UNSAFE_PATH', `the file list has the path ${JSON.stringify(path)?.slice(0, 200)}`);
 }

@@ -2,6 +2,7 @@
 // symlinks followed inside the root, so that a small build in a large folder reads only what it copies.
 import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { errnoOf } from '../errors.ts';
+import { decodeName, fsPath } from '../tar/name.ts';
 import { cleanPath, compileGlob, hasWildcard } from './glob.ts';
 
 /** Sources of COPY and ADD as written; 'all' for the whole directory. */
@@ -56,7 +57,7 @@ export function neededPaths(root: string, needed: Needed): NeededNode {
 
   const kindOf = (at: readonly string[]): 'dir' | 'link' | 'other' | 'none' => {
     try {
-      const stat = lstatSync([root, ...at].join('/'), { throwIfNoEntry: false });
+      const stat = lstatSync(fsPath([root, ...at].join('/')), { throwIfNoEntry: false });
       if (stat === undefined) return 'none';
       return stat.isDirectory() ? 'dir' : stat.isSymbolicLink() ? 'link' : 'other';
     } catch (error) {
@@ -67,7 +68,7 @@ export function neededPaths(root: string, needed: Needed): NeededNode {
 
   const namesIn = (at: readonly string[]): readonly string[] | undefined => {
     try {
-      return readdirSync([root, ...at].join('/'));
+      return readdirSync(fsPath([root, ...at].join('/')), { encoding: 'buffer' }).map(decodeName);
     } catch (error) {
       if (errnoOf(error) === undefined) throw error;
       return undefined;
@@ -75,7 +76,7 @@ export function neededPaths(root: string, needed: Needed): NeededNode {
   };
 
   const linkParts = (at: readonly string[]): { base: readonly string[]; parts: readonly Part[] } => {
-    const link = readlinkSync([root, ...at].join('/'));
+    const link = decodeName(readlinkSync(fsPath([root, ...at].join('/')), { encoding: 'buffer' }));
     const parts = link.split('/').map((text) => ({ text, pattern: false }));
     return { base: link.startsWith('/') ? [] : at.slice(0, -1), parts };
   };

@@ -5,8 +5,8 @@ import { lstatSync, readdirSync, readlinkSync, realpathSync, type Stats, statSyn
 import { join } from 'node:path';
 import { errnoOf, SlipwayError, throwIfCancelled } from '../errors.ts';
 import type { Entry, EntryType } from '../layer/entry.ts';
-import { comparePaths } from '../layer/path-order.ts';
 import { type Digest, sha256 } from '../oci/digest.ts';
+import { comparePaths, decodeName, fsPath } from '../tar/name.ts';
 import { type FileToHash, unreadable } from './hash-files.ts';
 import type { Ignore, MatchState, Patterns } from './ignore.ts';
 import { Context } from './list.ts';
@@ -79,26 +79,16 @@ export function contextRoot(directory: string): string {
   });
 }
 
-/** Names in `directory`. A name that is not UTF-8 cannot be in an image's layer as we write it, so it is an error unless excluded. */
-function namesIn(absolute: string, path: string, excluded: (name: string) => boolean): string[] {
-  let names: string[];
+/** The names in a directory, as decodeName spells them. */
+function namesIn(absolute: string, path: string): string[] {
   try {
-    names = readdirSync(absolute);
+    const names = readdirSync(fsPath(absolute));
+    if (!names.some((name) => name.includes('\ufffd'))) return names;
+    // Node replaced bytes that are no UTF-8, or a name really has a U+FFFD: the raw names tell.
+    return readdirSync(fsPath(absolute), { encoding: 'buffer' }).map(decodeName);
   } catch (error) {
     throw unreadable(path === '' ? '.' : path, error);
   }
-  if (!names.some((name) => name.includes('\ufffd'))) return names;
-  // Node replaced bytes, or the name really has a U+FFFD: the raw names tell.
-  return readdirSync(absolute, { encoding: 'buffer' }).flatMap((raw) => {
-    const name = raw.toString('utf8');
-    if (Buffer.from(name).equals(raw)) return [name];
-    if (excluded(name)) return [];
-    const shown = raw.toString('latin1').replace(/[^ -~]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
-    throw new SlipwayError('CONTEXT', `the name "${path === '' ? '' : `${path}/`}${shown}" in the context is not UTF-8`, {
-      hint: 'Rename it, or exclude it in .dockerignore (each such byte matches ?).',
-      details: { directory: path },
-    });
-  });
 }
 
 /** A place in the order of paths: that of an entry itself (`name`), or of everything below a directory (`name/`). */
@@ -149,10 +139,7 @@ class Walk {
   #look(absolute: string, path: string, parent: MatchState | undefined, needed: NeededNode): Step[] {
     const patterns = this.#patterns;
     const prefix = path === '' ? '' : `${path}/`;
-    const names =
-      needed === 'all'
-        ? namesIn(absolute, path, (name) => patterns?.excludes(prefix + name, parent) ?? false)
-        : needed.children.keys();
+    const names = needed === 'all' ? namesIn(absolute, path) : needed.children.keys();
     const steps: Step[] = [];
     for (const name of names) {
       const child = prefix + name;
@@ -167,7 +154,7 @@ class Walk {
       }
       let stat: Stats | undefined;
       try {
-        stat = lstatSync(file, { throwIfNoEntry: false });
+        stat = lstatSync(fsPath(file), { throwIfNoEntry: false });
       } catch (error) {
         throw unreadable(child, error);
       }
@@ -208,18 +195,11 @@ class Walk {
 }
 
 function linkOf(absolute: string, path: string): string {
-  let raw: Buffer;
   try {
-    raw = readlinkSync(absolute, { encoding: 'buffer' });
+    return decodeName(readlinkSync(fsPath(absolute), { encoding: 'buffer' }));
   } catch (error) {
     throw unreadable(path, error);
   }
-  const link = raw.toString('utf8');
-  if (Buffer.from(link).equals(raw)) return link;
-  throw new SlipwayError('CONTEXT', `the symlink ${JSON.stringify(path)} in the context points at a name that is not UTF-8`, {
-    hint: 'Change it, or exclude it in .dockerignore.',
-    details: { path },
-  });
 }
 
 /**

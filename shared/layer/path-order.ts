@@ -1,21 +1,6 @@
-// The one order of paths in lists, tables of contents and layers: by their UTF-8 bytes. Everything below `a/` is then one run, but it
-// does not follow `a` directly: `a`, `a.txt`, `a/b`, because `.` comes before `/`.
-
-/** Compares by UTF-8 bytes, which differs from JavaScript's order only where surrogates meet U+E000 to U+FFFF. */
-export function comparePaths(a: string, b: string): number {
-  const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i++) {
-    const x = a.charCodeAt(i);
-    const y = b.charCodeAt(i);
-    if (x === y) continue;
-    if (x >= 0xd800 && y >= 0xd800) {
-      const astral = x < 0xe000;
-      if (astral !== y < 0xe000) return astral ? 1 : -1;
-    }
-    return x - y;
-  }
-  return a.length - b.length;
-}
+// Searching lists in path order. Everything below `a/` is one run of such a list, but it does not follow `a` directly: `a`, `a.txt`,
+// `a/b`, because `.` comes before `/`.
+import { comparePaths } from '../tar/name.ts';
 
 /** The index of the first of `sorted` whose path is not before `path`. */
 export function lowerBound(sorted: readonly { readonly path: string }[], path: string, from = 0): number {

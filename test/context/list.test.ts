@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { Context } from '../../shared/context/list.ts';
 import { isCode } from '../../shared/errors.ts';
 import type { Entry } from '../../shared/layer/entry.ts';
-import { comparePaths } from '../../shared/layer/path-order.ts';
 import { sha256 } from '../../shared/oci/digest.ts';
+import { comparePaths } from '../../shared/tar/name.ts';
 
 const base = { mode: 0o644, uid: 0, gid: 0, size: 0, mtime: 7 };
 const file = (path: string, text = path): Entry => ({ ...base, path, type: 'file', size: text.length, digest: sha256(text) });
