@@ -1,9 +1,15 @@
-// The embedded home: one folder, one process, the same parts and the same app as an account.
+// The embedded home: one folder, one process, the same parts and the same app as an account. What a command does not use is not loaded.
+import { mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { createApi } from '../shared/api/app.ts';
 import type { ApiFetch } from '../shared/api/http.ts';
 import type { ApiParts } from '../shared/api/parts.ts';
+import type { Remotes } from '../shared/client/remotes.ts';
+import { errnoOf, SlipwayError } from '../shared/errors.ts';
+import { TableCatalog } from '../shared/store/catalog-table.ts';
+import { DiskBlobs } from '../shared/store/disk-blobs.ts';
+import { SqliteTable } from '../shared/store/sqlite-table.ts';
 
 export interface Home extends AsyncDisposable {
   /** The data folder: an OCI layout with a SQLite table beside it (docs/architecture.md draws it). */
@@ -24,7 +30,44 @@ export function homeRoot(env: Readonly<Record<string, string | undefined>>): str
   return join(env.XDG_DATA_HOME || join(env.HOME || homedir(), '.local', 'share'), 'slipway');
 }
 
-export async function openHome(_options: HomeOptions): Promise<Home> {
-  void createApi;
-  throw new Error('the drivers are on their way to main');
+export async function openHome({ env, now }: HomeOptions): Promise<Home> {
+  const root = homeRoot(env);
+  makeRoot(root);
+  const blobs = await DiskBlobs.open(root);
+  const table = SqliteTable.open(join(root, 'slipway.db'), { now: () => now() / 1000 });
+  const clock = now;
+  const catalog = new TableCatalog({ table, blobs, clock });
+  let remotes: Promise<Remotes> | undefined;
+  const parts: ApiParts = {
+    blobs,
+    table,
+    catalog,
+    clock,
+    remotes() {
+      remotes ??= Promise.all([import('../shared/client/remotes.ts'), import('../cli/version.ts')]).then(
+        ([client, { version }]) => client.openRemotes({ env, now, version }),
+      );
+      return remotes;
+    },
+  };
+  return {
+    root,
+    parts,
+    fetch: createApi(parts),
+    async [Symbol.asyncDispose]() {
+      if (remotes !== undefined) (await remotes)[Symbol.dispose]();
+      table.close();
+    },
+  };
+}
+
+function makeRoot(root: string): void {
+  try {
+    mkdirSync(root, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new SlipwayError('STORE', `the home ${root} cannot be made (${errnoOf(cause) ?? cause})`, {
+      cause,
+      hint: 'choose another folder with SLIPWAY_HOME',
+    });
+  }
 }

@@ -1,4 +1,5 @@
 // What a home is made of, as the control API sees it. local/home.ts and functions/api build one.
+import type { Remotes } from '../client/remotes.ts';
 import type { Blobs } from '../store/blobs.ts';
 import type { Catalog } from '../store/catalog.ts';
 import type { Table } from '../store/table.ts';
@@ -9,4 +10,6 @@ export interface ApiParts {
   readonly catalog: Catalog;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
+  /** Other registries; opened at the first use. */
+  remotes(): Promise<Remotes>;
 }
