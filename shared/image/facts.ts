@@ -2,7 +2,7 @@
 // change; a lost record is made again.
 import { configLimit, parseConfig } from '../oci/config.ts';
 import type { Digest } from '../oci/digest.ts';
-import { childrenOf } from '../oci/manifest.ts';
+import { childrenOf, isForeign } from '../oci/manifest.ts';
 import { choosePlatform, formatPlatform, hostPlatform, type Platform } from '../oci/platform.ts';
 import type { Blobs, Options } from '../store/blobs.ts';
 import { imageKeys } from '../store/keys.ts';
@@ -83,7 +83,8 @@ async function learn(blobs: Blobs, stored: Stored, options?: Options): Promise<L
   if (document.kind === 'index') return await learnIndex(blobs, stored, options);
   const { manifest } = document;
   const sizes = new Map<Digest, number>([[digest, bytes.length]]);
-  for (const child of childrenOf(document)) sizes.set(child.digest, child.size);
+  // Foreign layers are not kept here.
+  for (const child of childrenOf(document).filter((blob) => !isForeign(blob))) sizes.set(child.digest, child.size);
   const base = { digest, mediaType: document.mediaType, ...totals(sizes) };
   if (!isImageManifest(manifest)) return { facts: { ...base, kind: 'artifact', platforms: [] }, complete: true };
   const config = parseConfig(await readBlob(blobs, manifest.config.digest, configLimit, 'config', options));
