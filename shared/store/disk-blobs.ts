@@ -30,19 +30,9 @@ import {
 import { join } from 'node:path';
 import { errnoOf, SlipwayError, throwIfCancelled } from '../errors.ts';
 import { algorithmOf, type Digest, encodedOf, isDigest } from '../oci/digest.ts';
+import { chunkSize } from '../stream/chunk-size.ts';
 import type { BlobBody, BlobStat, Blobs, ByteRange, Bytes, Expected, LocalBlobs, Options, UploadState } from './blobs.ts';
-import {
-  bytesStream,
-  chunkSize,
-  diskError,
-  fileStream,
-  guard,
-  hashFile,
-  shortened,
-  syncFile,
-  syncFolder,
-  writeAndHash,
-} from './disk-io.ts';
+import { bytesStream, diskError, FileSink, fileStream, guard, hashFile, shortened, syncFile, syncFolder } from './disk-io.ts';
 import { checkNotOver, checkRange, checkSize, verify } from './expected.ts';
 import { cancelSource, pull } from './source.ts';
 import { tryLock } from './upload-lock.ts';
@@ -147,14 +137,13 @@ export class DiskBlobs implements Blobs {
     let kept = false;
     try {
       const hash = createHash(expected.digest === undefined ? 'sha256' : algorithmOf(expected.digest));
-      let size = 0;
+      const sink = new FileSink(fd, 0, hash, staged);
       for await (const chunk of pull(source, options?.signal)) {
-        // More than announced: no need to read, or to store, the rest of it.
-        checkNotOver(expected, size + chunk.length);
-        await writeAndHash(fd, chunk, size, hash, staged);
-        size += chunk.length;
+        checkNotOver(expected, sink.position + chunk.length);
+        await sink.write(chunk);
       }
-      const blob = verify(hash, size, expected);
+      await sink.flush();
+      const blob = verify(hash, sink.position, expected);
       await this.#commit(fd, staged, blob);
       kept = true;
       return blob;
@@ -317,18 +306,19 @@ export class DiskBlobs implements Blobs {
       this.#hashes.delete(id);
       state = undefined;
     }
-    let at = kept;
+    const sink = new FileSink(fd, kept, state?.hash, staged);
     try {
-      for await (const chunk of pull(source, signal)) {
-        await writeAndHash(fd, chunk, at, state?.hash, staged);
-        at += chunk.length;
-        if (state !== undefined) state.offset = at;
+      try {
+        for await (const chunk of pull(source, signal)) await sink.write(chunk);
+      } finally {
+        // Also when the source fails: what came before is kept.
+        await sink.flush();
       }
-      return { id, offset: at };
-    } catch (error) {
-      // A write that failed half-way left bytes that the hash has not seen or has seen in vain: the file is what counts.
-      if (fstatSync(fd).size !== state?.offset) this.#hashes.delete(id);
-      throw error;
+      return { id, offset: sink.position };
+    } finally {
+      // A write that failed half-way left bytes which the hash has not seen, or has seen in vain: the file is what counts.
+      if (state !== undefined && fstatSync(fd).size === sink.position) state.offset = sink.position;
+      else this.#hashes.delete(id);
     }
   }
 

@@ -1,17 +1,17 @@
 // Moving bytes between streams and files: sizes and tricks that were measured, in one place.
 import { createHash, type Hash } from 'node:crypto';
-import { close, closeSync, fsync, openSync, read, write, writeSync } from 'node:fs';
+import { close, closeSync, fsync, openSync, read, write } from 'node:fs';
 import { promisify } from 'node:util';
 import { errnoOf, SlipwayError, throwIfCancelled } from '../errors.ts';
+import { chunkSize } from '../stream/chunk-size.ts';
 
 const closeFile = promisify(close);
 const fsyncFile = promisify(fsync);
 const readAt = promisify(read);
 const writeAt = promisify(write);
 
-export const chunkSize = 1 << 20;
-/** A chunk up to this size is written synchronously: handing it to a thread costs more than copying it. */
-const smallChunk = 64 << 10;
+/** From this size on a chunk is written as it is; below, copying costs less than one more write. */
+const largeChunk = chunkSize / 4;
 
 export const shortened = (file: string): SlipwayError =>
   new SlipwayError('STORE', `${file} became shorter while it was read`, { hint: 'Is another program writing in the store?' });
@@ -55,29 +55,84 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Writes all of `chunk` at `position`. When this resolves the source may reuse its buffer. A large chunk is hashed while it is written. */
-export async function writeAndHash(
-  fd: number,
-  chunk: Uint8Array,
-  position: number,
-  hash: Hash | undefined,
-  file: string,
-): Promise<void> {
-  try {
-    if (chunk.length <= smallChunk) {
-      for (let at = 0; at < chunk.length; ) at += writeSync(fd, chunk, at, chunk.length - at, position + at);
-      hash?.update(chunk);
-      return;
-    }
+/**
+ * Writes a stream to a file and hashes it on the way. Small chunks are gathered, large ones are written as they are; either way one
+ * thread writes what this one is hashing. When `write` resolves, the source may reuse its buffer.
+ */
+export class FileSink {
+  readonly #fd: number;
+  readonly #file: string;
+  readonly #hash: Hash | undefined;
+  #buffer: Buffer | undefined;
+  #spare: Buffer | undefined;
+  #filled = 0;
+  #position: number;
+  /** The write of the buffer that was full last; it does not reject but answers its error. */
+  #writing: Promise<unknown> | undefined;
+
+  constructor(fd: number, position: number, hash: Hash | undefined, file: string) {
+    this.#fd = fd;
+    this.#position = position;
+    this.#hash = hash;
+    this.#file = file;
+  }
+
+  /** Where the next byte goes. Only after `flush` is everything before it in the file. */
+  get position(): number {
+    return this.#position + this.#filled;
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
     for (let at = 0; at < chunk.length; ) {
-      const part = chunk.subarray(at, Math.min(chunk.length, at + chunkSize));
-      const written = writeWhole(fd, part, position + at);
-      hash?.update(part);
-      await written;
-      at += part.length;
+      if (this.#filled === 0 && chunk.length - at >= largeChunk) {
+        const part = chunk.subarray(at, Math.min(chunk.length, at + chunkSize));
+        this.#start(part);
+        at += part.length;
+        // The chunk is the source's: its bytes must be out before this resolves.
+        await this.#settle();
+      } else if (this.#filled > 0 && chunk.length - at >= chunkSize) {
+        await this.#emit();
+      } else {
+        this.#buffer ??= Buffer.allocUnsafeSlow(chunkSize);
+        const count = Math.min(chunkSize - this.#filled, chunk.length - at);
+        this.#buffer.set(chunk.subarray(at, at + count), this.#filled);
+        this.#filled += count;
+        at += count;
+        if (this.#filled === chunkSize) await this.#emit();
+      }
     }
-  } catch (error) {
-    throw diskError(error, file);
+  }
+
+  /** Everything given so far is in the file (not synced) and in the hash. */
+  async flush(): Promise<void> {
+    if (this.#filled > 0) await this.#emit();
+    await this.#settle();
+  }
+
+  /** Sends the gathered bytes on their way; the other buffer is free then. */
+  async #emit(): Promise<void> {
+    await this.#settle();
+    const full = this.#buffer!;
+    const filled = this.#filled;
+    this.#filled = 0;
+    [this.#buffer, this.#spare] = [this.#spare, full];
+    this.#start(full.subarray(0, filled));
+  }
+
+  #start(bytes: Uint8Array): void {
+    this.#writing = writeWhole(this.#fd, bytes, this.#position).then(
+      () => undefined,
+      (error: unknown) => diskError(error, this.#file),
+    );
+    this.#position += bytes.length;
+    this.#hash?.update(bytes);
+  }
+
+  async #settle(): Promise<void> {
+    const writing = this.#writing;
+    this.#writing = undefined;
+    const error = await writing;
+    if (error !== undefined) throw error;
   }
 }
 

@@ -8,6 +8,8 @@ export const keyLimit = 1024;
 export const valueLimit = 300 * 1024;
 /** Writes in one transaction. */
 export const transactionLimit = 100;
+/** Bytes in one transaction, keys reckoned at their longest (DynamoDB: 4 MB). */
+export const transactionBytes = 4_000_000;
 
 const usage = (message: string): SlipwayError => new SlipwayError('USAGE', message);
 
@@ -49,7 +51,9 @@ export function checkQuery(partition: string, query: Query): void {
   }
   for (const name of ['prefix', 'after'] as const) {
     const text = query[name];
-    if (text !== undefined && !text.isWellFormed()) throw usage(`query: ${name} is not well-formed Unicode`);
+    if (text === undefined) continue;
+    if (!text.isWellFormed()) throw usage(`query: ${name} is not well-formed Unicode`);
+    if (Buffer.byteLength(text) > keyLimit) throw usage(`query: ${name} has more than ${keyLimit} bytes`);
   }
 }
 
@@ -63,6 +67,25 @@ export function checkWrites(writes: readonly Write[]): void {
     const name = JSON.stringify([key.partition, key.sort]);
     if (seen.has(name)) throw usage(`transaction: two writes for ${key.partition} ${key.sort}`);
     seen.add(name);
+  }
+  checkTogether(writes);
+}
+
+function checkTogether(writes: readonly Write[]): void {
+  // Fewer cannot reach the limit, whatever they hold.
+  if (writes.length * (valueLimit + 2 * keyLimit) <= transactionBytes) return;
+  let size = 0;
+  for (const write of writes) {
+    if (write.kind === 'put') size += Buffer.byteLength(encodeValue(write.key, write.value)) + 2 * keyLimit;
+  }
+  if (size > transactionBytes) {
+    throw new SlipwayError(
+      'TOO_LARGE',
+      `transaction: about ${size} bytes in ${writes.length} writes; at most ${transactionBytes} fit`,
+      {
+        details: { size, limit: transactionBytes },
+      },
+    );
   }
 }
 
