@@ -11,7 +11,11 @@ export default defineConfig({
       project('unit', ['test/**/*.test.ts'], {
         exclude: ['node_modules/**', 'test/contract/**', 'test/golden/**', 'test/e2e/**', 'test/infra/**', 'test/account/**'],
       }),
-      project('contract', ['test/contract/**/*.test.ts'], { testTimeout: 60_000, hookTimeout: 60_000 }),
+      project('contract', ['test/contract/**/*.test.ts'], {
+        testTimeout: 60_000,
+        hookTimeout: 60_000,
+        globalSetup: ['test/support/aws-for-run.ts'],
+      }),
       project('golden', ['test/golden/**/*.test.ts']),
       project('infra', ['test/infra/**/*.test.ts'], { testTimeout: 120_000 }),
       project('e2e', ['test/e2e/**/*.test.ts'], { testTimeout: 300_000, hookTimeout: 300_000, fileParallelism: false }),

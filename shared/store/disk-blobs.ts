@@ -29,10 +29,11 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, SlipwayError, throwIfCancelled } from '../errors.ts';
-import { algorithmOf, type Digest, encodedOf, isDigest } from '../oci/digest.ts';
+import { algorithmOf, type Digest, encodedOf, isDigest, parseDigest } from '../oci/digest.ts';
 import { chunkSize } from '../stream/chunk-size.ts';
 import type { BlobBody, BlobStat, Blobs, ByteRange, Bytes, Expected, LocalBlobs, Options, UploadState } from './blobs.ts';
-import { bytesStream, diskError, FileSink, fileStream, guard, hashFile, shortened, syncFile, syncFolder } from './disk-io.ts';
+import { bytesStream } from './bytes-stream.ts';
+import { diskError, FileSink, fileStream, guard, hashFile, shortened, syncFile, syncFolder } from './disk-io.ts';
 import { checkNotOver, checkRange, checkSize, verify } from './expected.ts';
 import { cancelSource, pull } from './source.ts';
 import { tryLock } from './upload-lock.ts';
@@ -408,7 +409,7 @@ export class DiskBlobs implements Blobs {
 
   /** Checked here once more, although the type says so: a digest out of a foreign document must not become a path. */
   #path(digest: Digest): string {
-    if (!isDigest(digest)) throw new SlipwayError('INVALID_DIGEST', `"${String(digest).slice(0, 140)}" is not a digest`);
+    parseDigest(digest);
     return join(this.#root, 'blobs', algorithmOf(digest), encodedOf(digest));
   }
 

@@ -172,15 +172,6 @@ export async function hashFile(
   return hash;
 }
 
-export function bytesStream(bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array> {
-  return new ReadableStream<Uint8Array>({
-    start(controller) {
-      if (bytes.length > 0) controller.enqueue(bytes);
-      controller.close();
-    },
-  });
-}
-
 /** The bytes of an open file from `start` to `end`; closes it when done, cancelled or failed. */
 export function fileStream(
   fd: number,
@@ -190,23 +181,39 @@ export function fileStream(
   signal: AbortSignal | undefined,
 ): ReadableStream<Uint8Array> {
   let at = start;
+  let reading: Promise<unknown> = Promise.resolve();
+  let closed: Promise<void> | undefined;
+  let cancelled = false;
+  // Once, and never under a read: the number may be another file's by then.
+  const release = async (): Promise<void> => {
+    await reading.catch(() => undefined);
+    closed ??= closeFile(fd);
+    await closed;
+  };
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {
         throwIfCancelled(signal);
         const buffer = Buffer.allocUnsafeSlow(Math.min(chunkSize, end - at));
-        const { bytesRead } = await readAt(fd, buffer, 0, buffer.length, at);
+        const next = readAt(fd, buffer, 0, buffer.length, at);
+        reading = next;
+        const { bytesRead } = await next;
+        // Cancelled meanwhile: nobody is there to give it to.
+        if (cancelled) return;
         if (bytesRead === 0) throw shortened(file);
         at += bytesRead;
         controller.enqueue(bytesRead === buffer.length ? buffer : buffer.subarray(0, bytesRead));
         if (at < end) return;
       } catch (error) {
-        await closeFile(fd);
+        await release();
         throw diskError(error, file);
       }
-      await closeFile(fd);
+      await release();
       controller.close();
     },
-    cancel: () => closeFile(fd),
+    cancel() {
+      cancelled = true;
+      return release();
+    },
   });
 }

@@ -1,0 +1,245 @@
+// Blobs on S3. Objects have keys of their own, unique to each attempt to store (see keys.ts), and a record in the Table says which
+// object a digest is: committing writes that record and never copies. What loses a race, or is deleted, loses its record first and its
+// object afterwards; a crash between the two leaves an object that no record names, which is garbage and nothing else.
+import { createHash } from 'node:crypto';
+import type { S3Client } from '@aws-sdk/client-s3';
+import { isCode, SlipwayError, throwIfCancelled } from '../../errors.ts';
+import { algorithmOf, type Digest, parseDigest } from '../../oci/digest.ts';
+import { ByteReader } from '../../stream/byte-reader.ts';
+import { toReadableStream } from '../../stream/web.ts';
+import type { BlobBody, BlobLinks, BlobStat, Blobs, ByteRange, Bytes, Expected, Options, UploadState } from '../blobs.ts';
+import { bytesStream } from '../bytes-stream.ts';
+import { checkNotOver, checkRange, checkSize, verify } from '../expected.ts';
+import { blobKeys, objectKeys, uploadKeys } from '../keys.ts';
+import { cancelSource, pull } from '../source.ts';
+import type { Table, TableRecord, Write } from '../table.ts';
+import { Bucket, type Signal } from './bucket.ts';
+import { sendParts } from './multipart-writer.ts';
+import { growing, planFor } from './part-plan.ts';
+import { S3Links } from './s3-links.ts';
+import { S3Uploads } from './s3-uploads.ts';
+import { checksumOf, newId, optionsOf, type Place, type Shelf } from './shelf.ts';
+
+/** A blob up to this size is held in memory and stored by one request, in which S3 checks a SHA-256 for itself. */
+const singlePut = 32 << 20;
+/** Seconds for which a finished upload whose blob was there already can be finished again. */
+const remembered = 24 * 3600;
+
+export interface S3BlobsOptions {
+  /** Made with `requestChecksumCalculation: 'WHEN_REQUIRED'`, or presigned URLs demand a checksum of nothing. */
+  readonly client: S3Client;
+  readonly bucket: string;
+  readonly table: Table;
+  /** In front of every key in the bucket. */
+  readonly prefix?: string;
+  /** Seconds since 1970; when uploads expire. */
+  readonly now?: () => number;
+}
+
+export class S3Blobs implements Blobs {
+  readonly link: BlobLinks;
+  readonly #bucket: Bucket;
+  readonly #table: Table;
+  readonly #uploads: S3Uploads;
+  readonly #now: () => number;
+
+  constructor({ client, bucket, table, prefix, now = () => Date.now() / 1000 }: S3BlobsOptions) {
+    this.#now = now;
+    this.#bucket = new Bucket(client, bucket, prefix);
+    this.#table = table;
+    const shelf: Shelf = {
+      find: async (digest, signal) => (await this.#find(digest, signal))?.place,
+      commit: (blob, key, also, signal) => this.#commit(blob, key, also, signal),
+    };
+    this.#uploads = new S3Uploads(this.#bucket, table, shelf, now);
+    this.link = new S3Links(this.#bucket, shelf);
+  }
+
+  async stat(digest: Digest, options?: Options): Promise<BlobStat | undefined> {
+    const found = await this.#find(digest, options?.signal);
+    return found === undefined ? undefined : { digest, size: found.place.size };
+  }
+
+  async open(digest: Digest, range?: ByteRange, options?: Options): Promise<BlobBody | undefined> {
+    const signal = options?.signal;
+    for (let missed: string | undefined; ; ) {
+      const place = (await this.#find(digest, signal))?.place;
+      if (place === undefined) return undefined;
+      const { start, end } = checkRange(range, digest, place.size);
+      // HTTP has no empty range.
+      if (start === end) return { digest, size: place.size, body: bytesStream(new Uint8Array(0)) };
+      const body = await this.#bucket.get(place.key, start, end, signal);
+      if (body !== undefined) return { digest, size: place.size, body: toReadableStream(body) };
+      if (missed === place.key) {
+        throw new SlipwayError('STORE', `blob ${digest}: its object ${place.key} is missing from bucket ${this.#bucket.name}`, {
+          hint: 'Something else deleted it: restore the object, or delete the blob and push it again.',
+        });
+      }
+      // Deleted, and perhaps stored anew, between the two reads: the record says.
+      missed = place.key;
+    }
+  }
+
+  async put(source: Bytes, expected: Expected = {}, options?: Options): Promise<BlobStat> {
+    const signal = options?.signal;
+    let taken = false;
+    try {
+      if (expected.digest !== undefined) {
+        const place = (await this.#find(expected.digest, signal))?.place;
+        if (place !== undefined) {
+          checkSize(expected, place.size);
+          return { digest: expected.digest, size: place.size };
+        }
+      }
+      throwIfCancelled(signal);
+      taken = true;
+      return await this.#put(source, expected, signal);
+    } finally {
+      if (!taken) cancelSource(source);
+    }
+  }
+
+  async #put(source: Bytes, expected: Expected, signal: Signal): Promise<BlobStat> {
+    const reader = new ByteReader(pull(source, signal));
+    try {
+      const head: Uint8Array[] = [];
+      let held = 0;
+      while (held <= singlePut && (expected.size === undefined || expected.size <= singlePut)) {
+        const chunk = await reader.some(singlePut + 1 - held);
+        if (chunk === undefined) return await this.#putWhole(Buffer.concat(head), expected, signal);
+        held += chunk.length;
+        checkNotOver(expected, held);
+        // A copy: the source may reuse its buffer.
+        head.push(Uint8Array.from(chunk));
+        if (held > singlePut) reader.unread(Buffer.concat(head));
+      }
+      return await this.#putParts(reader, expected, signal);
+    } finally {
+      await reader.close();
+    }
+  }
+
+  async #putWhole(bytes: Buffer, expected: Expected, signal: Signal): Promise<BlobStat> {
+    const algorithm = expected.digest === undefined ? 'sha256' : algorithmOf(expected.digest);
+    const blob = verify(createHash(algorithm).update(bytes), bytes.length, expected);
+    const key = objectKeys.blob(blob.digest, newId());
+    await this.#bucket.put(key, bytes, checksumOf(blob.digest), signal);
+    return this.#commit(blob, key, [], signal);
+  }
+
+  async #putParts(reader: ByteReader, expected: Expected, signal: Signal): Promise<BlobStat> {
+    const plan = expected.size === undefined ? growing : planFor(expected.size);
+    const id = newId();
+    const key = expected.digest === undefined ? objectKeys.upload(id, newId()) : objectKeys.blob(expected.digest, newId());
+    const upload = { key, id: await this.#bucket.create(key, signal) };
+    let blob: BlobStat;
+    try {
+      const hash = createHash(expected.digest === undefined ? 'sha256' : algorithmOf(expected.digest));
+      const { parts, size } = await sendParts(this.#bucket, upload, reader, plan, hash, expected, signal);
+      // Before completing: until then there is no object at all.
+      blob = verify(hash, size, expected);
+      await this.#bucket.complete(upload, parts, size, signal);
+    } catch (error) {
+      // Without the caller's signal: it may be what ended the upload.
+      await this.#bucket.drop(upload, undefined);
+      throw error;
+    }
+    const record: Write[] =
+      expected.digest === undefined
+        ? [{ kind: 'put', key: uploadKeys.state(id), value: { done: { digest: blob.digest, size: blob.size } } }]
+        : [];
+    return this.#commit(blob, key, record, signal);
+  }
+
+  begin(options?: Options): Promise<UploadState> {
+    return this.#uploads.begin(options?.signal);
+  }
+
+  upload(id: string, options?: Options): Promise<UploadState | undefined> {
+    return this.#uploads.state(id, options?.signal);
+  }
+
+  append(id: string, offset: number, source: Bytes, options?: Options): Promise<UploadState> {
+    return this.#uploads.append(id, offset, source, options?.signal);
+  }
+
+  finish(id: string, expected: Expected, options?: Options): Promise<BlobStat> {
+    return this.#uploads.finish(id, expected, options?.signal);
+  }
+
+  abort(id: string, options?: Options): Promise<void> {
+    return this.#uploads.abort(id, options?.signal);
+  }
+
+  async list(page: { readonly after?: Digest; readonly limit: number }, options?: Options): Promise<readonly BlobStat[]> {
+    const stats: BlobStat[] = [];
+    for (const partition of blobKeys.partitions(page.after)) {
+      const limit = page.limit - stats.length;
+      if (limit <= 0) break;
+      const query = page.after === undefined ? { limit } : { limit, after: page.after };
+      for (const record of await this.#table.query(partition, query, options)) {
+        stats.push({ digest: record.sort as Digest, size: placeOf(record).size });
+      }
+    }
+    return stats;
+  }
+
+  async delete(digest: Digest, options?: Options): Promise<boolean> {
+    for (;;) {
+      const found = await this.#find(digest, options?.signal);
+      if (found === undefined) return false;
+      const { key } = found.place;
+      const writes: Write[] = [{ kind: 'delete', key: blobKeys.record(digest), condition: { ifVersion: found.record.version } }];
+      const upload = objectKeys.uploadOf(key);
+      if (upload !== undefined) writes.push({ kind: 'delete', key: uploadKeys.state(upload) });
+      try {
+        await this.#table.transact(writes, options);
+      } catch (error) {
+        // Deleted, or deleted and stored anew, by somebody else meanwhile.
+        if (isCode(error, 'STORE_CONFLICT')) continue;
+        throw error;
+      }
+      await this.#bucket.remove(key, options?.signal);
+      return true;
+    }
+  }
+
+  async #find(digest: Digest, signal: Signal): Promise<{ readonly record: TableRecord; readonly place: Place } | undefined> {
+    // A digest out of a foreign document must not become a key, whatever its type says.
+    parseDigest(digest);
+    throwIfCancelled(signal);
+    const record = await this.#table.get(blobKeys.record(digest), optionsOf(signal));
+    return record === undefined ? undefined : { record, place: placeOf(record) };
+  }
+
+  async #commit(blob: BlobStat, key: string, also: readonly Write[], signal: Signal): Promise<BlobStat> {
+    const record = blobKeys.record(blob.digest);
+    const value = { key, size: blob.size };
+    try {
+      const write: Write = { kind: 'put', key: record, value, condition: { ifAbsent: true } };
+      await this.#table.transact([write, ...also], optionsOf(signal));
+      return blob;
+    } catch (error) {
+      // After any other failure it is unknown whether the record was written, so the object stays: garbage at worst.
+      if (!isCode(error, 'STORE_CONFLICT')) throw error;
+      const there = await this.#table.get(record, optionsOf(signal));
+      // Not the blob's record but one of the others was in the way.
+      if (there === undefined) throw error;
+      if (placeOf(there).key === key) return blob;
+      // What the others say of the upload still holds; but no object depends on it, so it need not be kept for ever.
+      const expires = this.#now() + remembered;
+      const rest = also.map((one) => (one.kind === 'put' ? { ...one, expires } : one));
+      if (rest.length > 0) await this.#table.transact(rest, optionsOf(signal));
+      await this.#bucket.remove(key, signal);
+      return blob;
+    }
+  }
+}
+
+function placeOf(record: TableRecord): Place {
+  const place = record.value as Partial<Place> | null;
+  if (typeof place?.key !== 'string' || typeof place.size !== 'number') {
+    throw new SlipwayError('STORE', `the record of blob ${record.sort} is damaged`);
+  }
+  return { key: place.key, size: place.size };
+}

@@ -1,0 +1,116 @@
+// What S3Blobs does beyond the contract: URLs for clients, and how it uses the bucket.
+import { GetObjectCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type Digest, sha256 } from '../../shared/oci/digest.ts';
+import type { BlobsUnderTest } from './blobs-suite.ts';
+import { pattern } from './pattern.ts';
+import { failure } from './table-suite.ts';
+
+type S3UnderTest = BlobsUnderTest & { readonly s3: S3Client; readonly spec: { readonly bucket: string } };
+
+export function s3Extras(open: () => Promise<S3UnderTest>): void {
+  describe('S3Blobs links', () => {
+    let tested: S3UnderTest;
+    beforeEach(async () => {
+      tested = await open();
+    });
+    afterEach(() => tested[Symbol.asyncDispose]());
+    const blob = { digest: sha256('hello'), size: 5 };
+    const minute = { seconds: 60 };
+    const send = async (url: string, headers: Readonly<Record<string, string>>, body: string): Promise<number> => {
+      const answer = await fetch(url, { method: 'PUT', headers, body });
+      await answer.text();
+      return answer.status;
+    };
+
+    test('let a client read', async () => {
+      const link = tested.blobs.link!;
+      expect(await link.read(blob.digest, { method: 'GET', ...minute })).toBeUndefined();
+      await tested.blobs.put(new Response('hello').body!);
+      const get = await fetch((await link.read(blob.digest, { method: 'GET', ...minute }))!, { headers: { range: 'bytes=1-3' } });
+      expect([get.status, await get.text()]).toEqual([206, 'ell']);
+      const head = await fetch((await link.read(blob.digest, { method: 'HEAD', ...minute }))!, { method: 'HEAD' });
+      expect([head.status, head.headers.get('content-length')]).toEqual([200, '5']);
+    });
+
+    test('let a client write just the bytes they are for, visible once confirmed', async () => {
+      const link = tested.blobs.link!;
+      const { url, headers, id } = await link.write(blob, minute);
+      expect(new URL(url).searchParams.get('X-Amz-SignedHeaders')?.split(';')).toContain('x-amz-checksum-sha256');
+      expect(url).not.toContain('crc32');
+      expect((await failure(link.confirm(id, blob))).code).toBe('UPLOAD_UNKNOWN');
+      expect(await send(url, headers, 'jello')).toBe(400);
+      expect((await failure(link.confirm(id, blob))).code).toBe('UPLOAD_UNKNOWN');
+      expect(await send(url, headers, 'hello')).toBe(200);
+      expect(await tested.blobs.stat(blob.digest)).toBeUndefined();
+      expect(await link.confirm(id, blob)).toEqual(blob);
+      expect(await link.confirm(id, blob)).toEqual(blob);
+      expect(await new Response((await tested.blobs.open(blob.digest))!.body).text()).toBe('hello');
+      expect(await tested.leftovers()).toEqual([]);
+    });
+
+    test('confirm nothing that is not what it was said to be', async () => {
+      const link = tested.blobs.link!;
+      const { url, headers, id } = await link.write(blob, minute);
+      // A store that takes a body without looking at its checksum: what AWS would refuse as unsigned.
+      const { 'x-amz-checksum-sha256': _, ...unchecked } = headers;
+      await send(url, unchecked, 'jello');
+      expect((await failure(link.confirm(id, blob))).code).toMatch(/^(DIGEST_MISMATCH|UPLOAD_UNKNOWN)$/);
+      expect(await tested.blobs.stat(blob.digest)).toBeUndefined();
+      expect((await failure(link.confirm('../../x', blob))).code).toBe('UPLOAD_UNKNOWN');
+      expect(await tested.leftovers()).toEqual([]);
+    });
+
+    test('of several clients for one blob keep one object', async () => {
+      const link = tested.blobs.link!;
+      const targets = await Promise.all([1, 2, 3].map(() => link.write(blob, minute)));
+      for (const { url, headers } of targets) expect(await send(url, headers, 'hello')).toBe(200);
+      for (const { id } of targets) expect(await link.confirm(id, blob)).toEqual(blob);
+      for (const { id } of targets) expect(await link.confirm(id, blob)).toEqual(blob);
+      expect(await tested.leftovers()).toEqual([]);
+    });
+
+    test('refuse what one request to S3 cannot do', async () => {
+      const link = tested.blobs.link!;
+      expect((await failure(link.write({ ...blob, size: 5 * 1024 ** 3 + 1 }, minute))).code).toBe('TOO_LARGE');
+      const long: Digest = `sha512:${'0'.repeat(128)}`;
+      expect((await failure(link.write({ ...blob, digest: long }, minute))).code).toBe('UNSUPPORTED');
+    });
+  });
+
+  describe('S3Blobs objects', () => {
+    let tested: S3UnderTest;
+    beforeEach(async () => {
+      tested = await open();
+    });
+    afterEach(() => tested[Symbol.asyncDispose]());
+
+    const keys = async (): Promise<string[]> => {
+      const { Contents = [] } = await tested.s3.send(new ListObjectsV2Command({ Bucket: tested.spec.bucket }));
+      return Contents.map(({ Key }) => Key!);
+    };
+
+    test('are committed where they were uploaded', async () => {
+      const MiB = 1 << 20;
+      const { id } = await tested.blobs.begin();
+      await tested.blobs.append(id, 0, pattern(1, 0, 9 * MiB));
+      const { digest } = await tested.blobs.finish(id, {});
+      expect(await keys()).toEqual([expect.stringMatching(new RegExp(`^home/uploads/${id}/[0-9a-f]{32}$`))]);
+      const { ContentLength, Body } = await tested.s3.send(
+        new GetObjectCommand({ Bucket: tested.spec.bucket, Key: (await keys())[0]! }),
+      );
+      expect(ContentLength).toBe(9 * MiB);
+      await Body!.transformToByteArray();
+      // Deleting the blob lets go of its upload too: nothing is left to finish again.
+      expect(await tested.blobs.delete(digest)).toBe(true);
+      expect(await keys()).toEqual([]);
+      expect((await failure(tested.blobs.finish(id, { digest }))).code).toBe('UPLOAD_UNKNOWN');
+    });
+
+    test('that vanished are reported, not taken for absence', async () => {
+      const { digest } = await tested.blobs.put(new Response('hello').body!);
+      await tested[Symbol.asyncDispose]();
+      expect((await failure(tested.blobs.open(digest))).code).toBe('STORE');
+    });
+  });
+}

@@ -1,0 +1,95 @@
+// AWS for tests, over a real wire: whatever AWS_ENDPOINT_URL names (LocalStack, say), or a MiniStack of our own out of .venv
+// (test/setup.sh makes it). Nothing here speaks to a real account.
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const program = fileURLToPath(new URL('../../.venv/bin/ministack', import.meta.url));
+const preferredPort = 4566;
+/** Milliseconds to wait for it; it takes about one second. */
+const patience = 30_000;
+
+export interface Aws extends AsyncDisposable {
+  readonly endpoint: string;
+  stop(): Promise<void>;
+}
+
+/** Why there is no AWS to test against, or undefined. For `describe.skipIf(...)`; with CI set `startAws` throws instead. */
+export function whyNoAws(): string | undefined {
+  if (process.env.AWS_ENDPOINT_URL || existsSync(program) || process.env.CI) return undefined;
+  return 'needs a local AWS: run test/setup.sh, or set AWS_ENDPOINT_URL';
+}
+
+/** What every SDK client needs to talk to it. S3 clients add `forcePathStyle: true`. */
+export const clientOptions = (endpoint: string) => ({
+  endpoint,
+  region: 'us-east-1',
+  credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+});
+
+/** Starts it, or takes the one that AWS_ENDPOINT_URL names. `env` goes to MiniStack only. */
+export async function startAws(env: Readonly<Record<string, string>> = {}): Promise<Aws> {
+  const given = process.env.AWS_ENDPOINT_URL;
+  if (given) return { endpoint: given, stop: async () => undefined, [Symbol.asyncDispose]: async () => undefined };
+  if (!existsSync(program)) throw new Error(`${program} is missing: run test/setup.sh`);
+  const port = (await isFree(preferredPort)) ? preferredPort : await freePort();
+  const endpoint = `http://127.0.0.1:${port}`;
+  // The shell ends it when our end of its stdin closes, which also happens when this process is killed.
+  const child = spawn('sh', ['-c', '"$0" </dev/null & pid=$!; cat >/dev/null; kill $pid; wait $pid', program], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, GATEWAY_PORT: String(port), BIND_HOST: '127.0.0.1', LOG_LEVEL: 'WARNING', ...env },
+  });
+  let said = '';
+  const listen = (chunk: Buffer): void => {
+    said = (said + chunk.toString()).slice(-4000);
+  };
+  child.stdout.on('data', listen);
+  child.stderr.on('data', listen);
+  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  const stop = async (): Promise<void> => {
+    child.stdin.end();
+    await ended;
+  };
+  for (const deadline = Date.now() + patience; ; ) {
+    if (await isHealthy(endpoint)) return { endpoint, stop, [Symbol.asyncDispose]: stop };
+    if (Date.now() > deadline) {
+      await stop();
+      throw new Error(`MiniStack did not answer on ${endpoint}; it said: ${said}`);
+    }
+    await sleep(50);
+  }
+}
+
+async function isHealthy(endpoint: string): Promise<boolean> {
+  try {
+    const answer = await fetch(`${endpoint}/_ministack/health`);
+    await answer.body?.cancel();
+    return answer.ok;
+  } catch {
+    // Nobody listens yet: the caller asks again until its patience ends.
+    return false;
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() =>
+        address !== null && typeof address === 'object' ? resolve(address.port) : reject(new Error('no port')),
+      );
+    });
+  });
+}
