@@ -53,6 +53,9 @@ exec ${quote(o.unshare)} ${namespaces.join(' ')} --propagation private --fork --
 `;
 }
 
+/** `flags`: what the source's own mount has and a user namespace must not take off. */
+export type MountWithFlags = SandboxMount & { readonly flags?: readonly string[] };
+
 export interface InnerFacts {
   /** Folder of this run, a plain path: `root` (the mountpoint), `dev` (what /dev begins with) and the network files are in it. */
   readonly run: string;
@@ -64,7 +67,7 @@ export interface InnerFacts {
   readonly hostname: string;
   readonly network: 'host' | 'none';
   readonly cwd: string;
-  readonly mounts: readonly SandboxMount[];
+  readonly mounts: readonly MountWithFlags[];
   /** Of `maskedPaths` and `readonlyPaths`, those this machine has. */
   readonly has: (path: string) => boolean;
   readonly isDirectory: (path: string) => boolean;
@@ -144,7 +147,7 @@ export function innerScript(f: InnerFacts): string {
   say('echo root >&4', 'cd "$root"');
   say('ordinary proc; line proc proc nosuid,nodev,noexec');
   say(`ordinary dev; line tmpfs tmpfs nosuid,nodev,mode=755,size=${shmBytes}`);
-  say(`ordinary sys; ${f.rootless ? 'line /sys none rbind' : 'line sysfs sysfs nosuid,nodev,noexec,ro'}`);
+  say(`ordinary sys; ${f.rootless ? 'line /sys none rbind,ro,nosuid,nodev,noexec' : 'line sysfs sysfs nosuid,nodev,noexec,ro'}`);
   mountTable();
 
   say('cp -a "$run/dev/." ./dev/');
@@ -158,6 +161,8 @@ export function innerScript(f: InnerFacts): string {
     if (!f.has(path)) continue;
     say(`at=${path}; ${f.isDirectory(path) ? 'line tmpfs tmpfs ro,size=4k,mode=555' : 'line /dev/null none bind'}`);
   }
+  // The control groups that come along may be the user's own to write to.
+  if (f.rootless && f.isDirectory('/sys/fs/cgroup')) say('at=/sys/fs/cgroup; line masked tmpfs ro,size=4k,mode=555');
   for (const path of readonlyPaths) if (f.has(path)) say(`at=${path}; line "$root${path}" none rbind,ro`);
   mountTable();
 
@@ -167,7 +172,10 @@ export function innerScript(f: InnerFacts): string {
       'ip link set lo up 2>/dev/null || ifconfig lo up 2>/dev/null || busybox ip link set lo up || die "found no tool to bring lo up"',
     );
   }
-  say(`echo ${quote(f.hostname)} >/proc/sys/kernel/hostname`);
+  // The switch in /proc belongs to the machine's root; the system call, to the namespace's.
+  if (f.rootless)
+    say(`hostname ${quote(f.hostname)} || busybox hostname ${quote(f.hostname)} || die "found no tool to set the host name"`);
+  else say(`echo ${quote(f.hostname)} >/proc/sys/kernel/hostname`);
   say(`directory ${quote(f.cwd)} :`);
   say('mount -n -i --move . /');
   say('echo ready >&4');
@@ -224,13 +232,13 @@ function withShell(pairs: readonly string[], args: readonly string[]): string[] 
   return ['/bin/sh', '-c', `export ${sets.join(' ')}; exec "$@"`, 'sh', ...args];
 }
 
-function extraMount(mount: SandboxMount, isDirectory: (path: string) => boolean): string[] {
+function extraMount(mount: MountWithFlags, isDirectory: (path: string) => boolean): string[] {
   if (mount.kind === 'tmpfs') {
     const options = [`mode=${(mount.mode ?? 0o1777).toString(8)}`, ...(mount.size === undefined ? [] : [`size=${mount.size}`])];
     return [`directory ${quote(mount.target)} stub`, `mount -n -i -t tmpfs -o nosuid,nodev,${options.join(',')} tmpfs ".$at"`];
   }
   return [
     `${isDirectory(mount.source) ? `directory ${quote(mount.target)} stub` : `file ${quote(mount.target)}`}`,
-    `mount -n -i --bind -o nodev${mount.readonly ? ',ro' : ''} -- ${quote(mount.source)} ".$at"`,
+    `mount -n -i --bind -o ${['nodev', ...(mount.readonly ? ['ro'] : []), ...(mount.flags ?? [])].join(',')} -- ${quote(mount.source)} ".$at"`,
   ];
 }

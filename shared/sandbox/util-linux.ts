@@ -7,6 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  realpathSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -20,7 +21,7 @@ import { defaultCapabilities, maskedPaths, readonlyPaths } from './docker-defaul
 import { defaultHostname, isHostname, machineResolvConf, networkFiles } from './network-files.ts';
 import { runScript } from './process.ts';
 import type { RunResult, RunSpec, Sandbox, SandboxMount } from './sandbox.ts';
-import { deviceNames, innerScript, launchWords, outerScript } from './script.ts';
+import { deviceNames, innerScript, launchWords, type MountWithFlags, outerScript } from './script.ts';
 import { removeStubs } from './stubs.ts';
 
 export interface UtilLinuxOptions {
@@ -237,19 +238,37 @@ function source(run: string, machine: Machine, spec: RunSpec) {
 }
 
 /** What is mounted below a bound folder is bound with it, each by itself, so that each is `nodev` (and read-only) as asked. */
-function withSubmounts(mounts: readonly SandboxMount[]): SandboxMount[] {
+function withSubmounts(mounts: readonly SandboxMount[]): MountWithFlags[] {
   if (!mounts.some((mount) => mount.kind === 'bind')) return [...mounts];
-  const mounted = readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .map((line) =>
-      (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
-    );
-  return mounts.flatMap((mount): SandboxMount[] => {
+  const mounted = mountTable();
+  return mounts.flatMap((mount): MountWithFlags[] => {
     if (mount.kind !== 'bind') return [mount];
-    const base = mount.source.replace(/\/+$/, '');
-    const below = [...new Set(mounted.filter((path) => path.startsWith(`${base}/`) && path !== '/'))].sort();
-    return [mount, ...below.map((path) => ({ ...mount, source: path, target: mount.target + path.slice(base.length) }))];
+    const base = realpathSync(mount.source).replace(/\/+$/, '');
+    const above = [...mounted.keys()].filter((path) => path === '/' || base === path || base.startsWith(`${path}/`));
+    const flags = mounted.get(above.reduce((longest, path) => (path.length > longest.length ? path : longest), '/')) ?? [];
+    const below = [...mounted]
+      .filter(([path]) => path !== '/' && path.startsWith(`${base}/`))
+      .sort(([a], [b]) => (a < b ? -1 : 1));
+    return [
+      { ...mount, source: base === '' ? '/' : base, flags },
+      ...below.map(([path, flags]) => ({ ...mount, source: path, target: mount.target + path.slice(base.length), flags })),
+    ];
   });
+}
+
+/** Mountpoints of this process, each with those of its options that a user namespace cannot take off (proc(5), mountinfo). */
+function mountTable(): Map<string, readonly string[]> {
+  const table = new Map<string, readonly string[]>();
+  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+    const [, , , , path, options] = line.split(' ');
+    if (path === undefined || options === undefined) continue;
+    const plain = path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+    table.set(
+      plain,
+      options.split(',').filter((option) => ['nosuid', 'noexec'].includes(option)),
+    );
+  }
+  return table;
 }
 
 /** Whether uid 0 here is another user outside: a namespace that maps less than everything. */
