@@ -12,6 +12,8 @@ export interface BuildRequest {
   /** Full reference. */
   readonly tag: string;
   readonly noCache?: boolean;
+  /** How many stages at once, for builders that do one unless told. */
+  readonly jobs?: number;
 }
 
 export interface BuildOutcome {
@@ -33,6 +35,8 @@ export interface Builder {
   save(reference: string, archive: string, options?: CommandOptions): Promise<BuildOutcome>;
   push(reference: string, to: string, options?: CommandOptions): Promise<BuildOutcome>;
   tag(reference: string, as: string): Promise<void>;
+  /** How many layers an image has, or undefined when there is no such image. */
+  layers(reference: string): Promise<number | undefined>;
   /** Forgets one image by reference; the build cache stays. */
   remove(reference: string): Promise<void>;
   /** Forgets every cached build result, keeps loaded bases. */

@@ -13,6 +13,8 @@ const outcome = (result: CommandResult): BuildOutcome => ({
   milliseconds: result.milliseconds,
 });
 
+const count = (result: CommandResult): number | undefined => (result.exitCode === 0 ? Number(result.stdout.trim()) : undefined);
+
 const exists = (path: string) =>
   access(path).then(
     () => true,
@@ -31,7 +33,7 @@ async function clientConfig(folder: string): Promise<Record<string, string>> {
 export async function unmountBelow(folder: string): Promise<void> {
   const mounts = (await readFile('/proc/self/mounts', 'utf8'))
     .split('\n')
-    .map((line) => line.split(' ')[1] ?? '')
+    .map((line) => line.split(/\s+/)[1] ?? '')
     .map((path) => path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))))
     .filter((path) => path.startsWith(`${folder}/`))
     .sort((a, b) => b.length - a.length);
@@ -184,6 +186,7 @@ export async function startDocker(folder: string, options: DockerOptions = {}): 
       return outcome(tagged.exitCode === 0 ? await run(['push', '-q', to], more) : tagged);
     },
     tag: async (reference, as) => void (await must(['/usr/bin/docker', 'tag', reference, as], { env })),
+    layers: async (reference) => count(await run(['image', 'inspect', '-f', '{{len .RootFS.Layers}}', reference])),
     remove: async (reference) => void (await run(['rmi', '-f', reference])),
     clearCache: async (keep) => {
       // The classic builder's cache is the images themselves, intermediate ones included.
@@ -271,6 +274,7 @@ export async function openStore(folder: string, options: StoreOptions = {}): Pro
               ],
               // Docker's default capabilities, a few of which buildah leaves out.
               '--cap-add=CAP_MKNOD,CAP_AUDIT_WRITE,CAP_NET_RAW',
+              ...(request.jobs === undefined ? [] : ['--jobs', String(request.jobs)]),
               ...buildFlags(request),
               request.context,
             ],
@@ -289,8 +293,28 @@ export async function openStore(folder: string, options: StoreOptions = {}): Pro
       push: async (reference, to, more) =>
         outcome(await run(['push', '-q', '--tls-verify=false', reference, `docker://${to}`], more)),
       tag: async (reference, as) => void (await must([kind, ...flags, 'tag', reference, as], { env })),
+      layers: async (reference) =>
+        count(
+          await attempt(
+            ['buildah', ...flags, 'inspect', '--type', 'image', '--format', '{{len .OCIv1.RootFS.DiffIDs}}', reference],
+            { env },
+          ),
+        ),
       remove: async (reference) => void (await run(['rmi', '-f', reference])),
-      clearCache: (keep) => forgetImages(run, keep),
+      clearCache: async (keep) => {
+        // The cache is the images, intermediate ones included; one that others stand on goes only after them, hence several rounds.
+        for (let round = 0; round < 20; round++) {
+          const listed = await attempt(['buildah', ...flags, 'images', '-a', '--format', '{{.ID}} {{.Name}}:{{.Tag}}'], { env });
+          const lines = listed.stdout.split('\n').filter((line) => line !== '');
+          const kept = new Set(
+            lines.filter((line) => keep.includes(line.split(/\s+/)[1] ?? '')).map((line) => line.split(/\s+/)[0]),
+          );
+          const ids = [...new Set(lines.map((line) => line.split(/\s+/)[0] ?? ''))].filter((id) => !kept.has(id));
+          if (ids.length === 0) return;
+          await run(['rmi', '-f', ...ids]);
+        }
+        throw new Error(`${kind}: images remain after 20 rounds of removing them`);
+      },
       daemons: () => [],
     };
   };

@@ -16,22 +16,6 @@ export interface MemorySampler extends Disposable {
   sample(): void;
 }
 
-function parents(): Map<number, number[]> {
-  const children = new Map<number, number[]>();
-  for (const name of readdirSync('/proc')) {
-    const pid = Number(name);
-    if (!Number.isInteger(pid)) continue;
-    const stat = read(`/proc/${pid}/stat`);
-    if (stat === undefined) continue;
-    // The command, in parentheses, may hold anything: what follows the last one are the numbers.
-    const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-    const list = children.get(parent);
-    if (list === undefined) children.set(parent, [pid]);
-    else list.push(pid);
-  }
-  return children;
-}
-
 /** A process may end between the listing and the look at it. */
 function read(path: string): string | undefined {
   try {
@@ -39,6 +23,17 @@ function read(path: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The kernel lists children by the thread that made them. */
+function childrenOf(pid: number): number[] {
+  let threads: string[];
+  try {
+    threads = readdirSync(`/proc/${pid}/task`);
+  } catch {
+    return [];
+  }
+  return threads.flatMap((thread) => (read(`/proc/${pid}/task/${thread}/children`) ?? '').split(' ').filter(Boolean).map(Number));
 }
 
 function kilobytes(status: string, name: string): number {
@@ -56,14 +51,13 @@ export function watchMemory(roots: readonly number[], everyMs = 20): MemorySampl
   let largest = 0;
   let samples = 0;
   const sample = () => {
-    const children = parents();
     const pending = [...roots];
     const seen = new Set<number>();
     let now = 0;
     for (let pid = pending.pop(); pid !== undefined; pid = pending.pop()) {
       if (seen.has(pid)) continue;
       seen.add(pid);
-      pending.push(...(children.get(pid) ?? []));
+      pending.push(...childrenOf(pid));
       const status = read(`/proc/${pid}/status`);
       if (status === undefined) continue;
       now += kilobytes(status, 'VmRSS') * 1024;

@@ -55,6 +55,12 @@ export function slipwayBuilder(home: string): Builder {
       return tagged.exitCode === 0 ? run(['push', to], options) : tagged;
     },
     tag: (reference, as) => checked(['tag', reference, as]),
+    layers: async (reference) => {
+      const result = await runSlipway(home, ['inspect', reference]);
+      if (result.exitCode !== 0) return undefined;
+      const [image] = JSON.parse(result.stdout) as { RootFS: { Layers: string[] } }[];
+      return image?.RootFS.Layers.length;
+    },
     remove: (reference) => checked(['rm', reference]),
     clearCache: () => rm(join(home, 'cache'), { recursive: true, force: true }),
     daemons: () => [],
