@@ -12,6 +12,7 @@ const listed = (summary: string, load: () => Promise<{ readonly command: any }>)
 
 export const commands: Readonly<Record<string, Listed>> = {
   build: listed('Build an image from a Dockerfile', () => import('./commands/build.ts')),
+  doctor: listed('Say what this machine can do and what to install', () => import('./commands/doctor.ts')),
   version: listed('Show the Slipway version information', () => import('./commands/version.ts')),
 };
 
