@@ -1,14 +1,15 @@
 // ADD of a local archive (F79): recognised by its content, never by its name, and unpacked as docker does in a chroot of the
 // destination: no path, symlink or hard link of the archive or of the image leads out of it.
-import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { Spool } from '../context/spool.ts';
 import { isCode, SlipwayError } from '../errors.ts';
 import type { Body, Entry } from '../layer/entry.ts';
+import { sha256 } from '../oci/digest.ts';
 import type { Bytes } from '../store/blobs.ts';
 import { ByteReader } from '../stream/byte-reader.ts';
 import { decompress } from '../stream/decompress.ts';
 import { blockSize } from '../tar/format.ts';
-import { isZeroBlock, readHeader } from '../tar/header.ts';
+import { isTar } from '../tar/is-tar.ts';
 import { readTar } from '../tar/read.ts';
 import { openBody } from '../tar/write.ts';
 import type { Destination, Inode } from './copy-destination.ts';
@@ -36,10 +37,7 @@ export interface UnpackOptions {
 async function beginsWithHeader(bytes: Bytes): Promise<boolean> {
   const reader = new ByteReader(bytes);
   try {
-    const block = Buffer.from(await reader.upTo(blockSize));
-    if (block.length < blockSize || isZeroBlock(block)) return false;
-    readHeader(block, 'first member');
-    return true;
+    return isTar(await reader.upTo(blockSize));
   } catch (error) {
     // Bytes that are no archive, or only begin like compressed ones, are a file like any other.
     if (isCode(error, 'INVALID_ARCHIVE')) return false;
@@ -62,32 +60,8 @@ const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 const below = (directory: string, path: string): string =>
   directory === '' || path === '' ? directory + path : `${directory}/${path}`;
 
+const emptyDigest = sha256('');
 let spools = 0;
-
-/** Contents of members, one after the other in one file. */
-class Spool implements Disposable {
-  readonly path: string;
-  readonly #fd: number;
-  #length = 0;
-
-  constructor(scratch: string) {
-    this.path = join(scratch, `add-${process.pid}-${spools++}.members`);
-    this.#fd = openSync(this.path, 'wx', 0o600);
-  }
-
-  async write(bytes: Bytes): Promise<Body> {
-    const offset = this.#length;
-    for await (const chunk of bytes) {
-      for (let done = 0; done < chunk.length; ) done += writeSync(this.#fd, chunk, done);
-      this.#length += chunk.length;
-    }
-    return { kind: 'file', path: this.path, offset };
-  }
-
-  [Symbol.dispose](): void {
-    closeSync(this.#fd);
-  }
-}
 
 export class Archive {
   readonly #open: () => Promise<Bytes>;
@@ -100,7 +74,7 @@ export class Archive {
 
   /** Writes the members below `to`, an existing directory of the destination without symlinks in its path. */
   async unpackInto(destination: Destination, to: string, options: UnpackOptions): Promise<void> {
-    using spool = new Spool(options.scratch);
+    using spool = new Spool(join(options.scratch, `add-${process.pid}-${spools++}.members`));
     const { what, signal } = this.#options;
     const reading = { absolute: 'strip', what, ...(signal === undefined ? {} : { signal }) } as const;
     for await (const { entry: member, body } of readTar(await this.#open(), reading)) {
@@ -112,9 +86,14 @@ export class Archive {
       if (member.type === 'dir') destination.setDirectory(entry);
       else if (member.type === 'hardlink') this.#link(destination, to, entry, options);
       else if (member.type === 'file') {
-        const content = member.size === 0 ? undefined : await spool.write(body);
         const inode: Inode = {};
-        destination.setFile(entry, content === undefined ? { inode } : { inode, body: () => content });
+        if (member.size === 0) {
+          destination.setFile({ ...entry, digest: emptyDigest }, { inode });
+        } else {
+          const { digest, offset } = await spool.write(body);
+          const content: Body = { kind: 'file', path: spool.path, offset };
+          destination.setFile({ ...entry, digest }, { inode, body: () => content });
+        }
       } else destination.setFile(entry);
     }
   }

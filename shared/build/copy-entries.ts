@@ -4,7 +4,7 @@
 import { basename } from 'node:path/posix';
 import { SlipwayError } from '../errors.ts';
 import type { Body, Entry, EntryWithBody } from '../layer/entry.ts';
-import { Destination, type DestinationTree, emptyTree, type NewDirectory } from './copy-destination.ts';
+import { Destination, type DestinationTree, emptyTree, type Inode, type NewDirectory } from './copy-destination.ts';
 import type { Match } from './copy-match.ts';
 import { type Chmod, parseChmod } from './copy-mode.ts';
 import { type Owner, resolveOwner } from './copy-owner.ts';
@@ -70,7 +70,7 @@ class Copier {
 
   #copyFile(match: Match, to: string): void {
     this.destination.makeDirectories(parentOf(to), this.#newDirectory);
-    this.#write(match, match.entries[0]!, to, new Map());
+    this.#write(match, match.entries[0]!, to, undefined);
   }
 
   /** The contents go into the directory `to`, which is made with the attributes of new directories, not with those of the source. */
@@ -84,11 +84,11 @@ class Copier {
     }
     this.destination.makeDirectories(to, { ...this.#newDirectory, mtime: match.self?.mtime ?? this.#options.time });
     const skip = match.path === '' ? 0 : match.path.length + 1;
-    const inodes = new Map<string, object>();
+    const inodes = match.entries.some((entry) => entry.type === 'hardlink') ? new Map<string, Inode>() : undefined;
     for (const entry of match.entries) this.#write(match, entry, join(to, entry.path.slice(skip)), inodes);
   }
 
-  #write(match: Match, source: Entry, path: string, inodes: Map<string, object>): void {
+  #write(match: Match, source: Entry, path: string, inodes: Map<string, Inode> | undefined): void {
     const entry: Entry = {
       ...source,
       path,
@@ -100,14 +100,17 @@ class Copier {
     } else if (source.type === 'file' || source.type === 'hardlink') {
       // Names of one file stay names of one file when they are copied together.
       const key = source.link ?? source.path;
-      const inode = inodes.get(key) ?? {};
-      inodes.set(key, inode);
+      const inode = inodes?.get(key) ?? {};
+      inodes?.set(key, inode);
       const { link: _link, ...file } = entry;
       const { bytes } = match;
       const real: Entry = source.type === 'file' ? source : { ...source, type: 'file', path: key };
       this.destination.setFile(
         { ...file, type: 'file', ...(bytes === undefined ? {} : { mtime: this.#options.time }) },
-        { inode, body: bytes === undefined ? () => this.#options.bodyOf(real) : () => ({ kind: 'bytes', bytes }) },
+        {
+          ...(inodes && { inode }),
+          body: bytes === undefined ? () => this.#options.bodyOf(real) : () => ({ kind: 'bytes', bytes }),
+        },
       );
     } else {
       this.destination.setFile(entry);

@@ -2,8 +2,7 @@
 // whether the step hits (F66, F68), before any content is read.
 import { createHash } from 'node:crypto';
 import { cleanPath, compileGlob, hasWildcard } from '../context/glob.ts';
-import type { IgnoreLine } from '../context/ignore.ts';
-import { Patterns } from '../context/ignore.ts';
+import { type IgnoreLine, included, Patterns } from '../context/ignore.ts';
 import type { SourceTree } from '../context/list.ts';
 import { SlipwayError } from '../errors.ts';
 import type { Entry } from '../layer/entry.ts';
@@ -91,38 +90,8 @@ function expand(tree: SourceTree, source: string, parts: readonly string[], firs
 
 /** What is below a directory and not excluded, with the directories that lead to it. */
 function contents(tree: SourceTree, path: string, exclude: Patterns | undefined): readonly Entry[] {
-  const out: Entry[] = [];
-  if (exclude === undefined) {
-    for (const entry of tree.under(path)) out.push(settled(tree, entry));
-    return out;
-  }
-  const skip = path === '' ? 0 : path.length + 1;
-  const states = new Map<string, Uint8Array>();
-  const excluded = new Map<string, Entry>();
-  for (const entry of tree.under(path)) {
-    const relative = entry.path.slice(skip);
-    const slash = relative.lastIndexOf('/');
-    const state = new Uint8Array(exclude.size);
-    const out_ = exclude.excludes(relative, slash === -1 ? undefined : states.get(relative.slice(0, slash)), state);
-    if (entry.type === 'dir') {
-      states.set(relative, state);
-      if (out_) excluded.set(relative, entry);
-    }
-    if (!out_) out.push(settled(tree, entry));
-  }
-  if (excluded.size === 0) return out;
-  // A directory that is excluded comes along when something below it does not stay behind.
-  const needed = new Set<Entry>();
-  for (const entry of out) {
-    const relative = entry.path.slice(skip);
-    for (let slash = relative.lastIndexOf('/'); slash > 0; slash = relative.lastIndexOf('/', slash - 1)) {
-      const parent = excluded.get(relative.slice(0, slash));
-      if (parent !== undefined) needed.add(parent);
-    }
-  }
-  if (needed.size === 0) return out;
-  const wanted = new Set([...out.map((entry) => entry.path), ...[...needed].map((entry) => entry.path)]);
-  return [...tree.under(path)].filter((entry) => wanted.has(entry.path)).map((entry) => settled(tree, entry));
+  const all = [...tree.under(path)].map((entry) => settled(tree, entry));
+  return exclude === undefined ? all : included(all, exclude, path === '' ? 0 : path.length + 1);
 }
 
 const emptyFile = { uid: 0, gid: 0, mtime: 0 } as const;

@@ -131,6 +131,33 @@ function mayMatchBelow(pattern: string, directory: string): boolean {
   return false;
 }
 
+/**
+ * The entries that are not excluded, with the directories that lead to them; in path order, as they came. The patterns see paths without
+ * their first `skip` characters.
+ */
+export function included<E extends { readonly path: string; readonly type: string }>(
+  entries: readonly E[],
+  patterns: Patterns,
+  skip = 0,
+): readonly E[] {
+  const states = new Map<string, MatchState>();
+  const excluded = new Set<E>();
+  const parents = new Set<string>();
+  const parentOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')));
+  for (const entry of entries) {
+    const path = entry.path.slice(skip);
+    const own = new Uint8Array(patterns.size);
+    if (patterns.excludes(path, states.get(parentOf(path)), own)) excluded.add(entry);
+    if (entry.type === 'dir') states.set(path, own);
+  }
+  if (excluded.size === 0) return entries;
+  for (const entry of entries) {
+    if (excluded.has(entry)) continue;
+    for (let at = parentOf(entry.path.slice(skip)); at !== '' && !parents.has(at); at = parentOf(at)) parents.add(at);
+  }
+  return entries.filter((entry) => !excluded.has(entry) || parents.has(entry.path.slice(skip)));
+}
+
 export interface IgnoreLine {
   readonly text: string;
   /** From 1. */

@@ -11,6 +11,9 @@
 // Builds (build/cache.ts)
 //   step#<hex digit>               | <key>               the cached result of a step: diffID of its layer, and the parts of its key
 //   slot#<hex digit>               | <digest>            the layer that the same instruction made last time
+// Contexts (context/context-store.ts)
+//   body#<project>#<hex digit>     | <digest>            where the project's body of a context file is: blob (a pack, or itself), offset
+//   context#<project>              | <digest>            a file list that the project saved; the list is the blob <digest>
 // Catalog (catalog-table.ts)
 //   repositories                   | <repository>        a repository that has had a manifest; internal ones (<name>) are not listed
 //   repository#<repository>        | tag#<tag>           what the tag points at, with the facts needed to serve it
@@ -78,6 +81,15 @@ export const uploadKeys = {
 export const cacheKeys = {
   step: (key: Digest): Key => ({ partition: compose('step', encodedOf(key).slice(0, 1)), sort: key }),
   slot: (slot: Digest): Key => ({ partition: compose('slot', encodedOf(slot).slice(0, 1)), sort: slot }),
+} as const;
+
+/** Table keys of contexts. The project is in the partition: what another project has cannot be found from here. */
+export const contextKeys = {
+  body: (project: string, digest: Digest): Key => ({
+    partition: compose('body', project, encodedOf(digest).slice(0, 1)),
+    sort: digest,
+  }),
+  list: (project: string, digest: Digest): Key => ({ partition: compose('context', project), sort: digest }),
 } as const;
 
 const firstDigit = (digest: Digest): string => encodedOf(digest).slice(0, 1);
