@@ -1,22 +1,45 @@
 // Where the contents of a context's files come from when a layer is written. The list says which bytes each file has; whoever reads a
 // body checks them against the entry's digest, so a file that changed since the list was made is CONTEXT_CHANGED there.
-import type { Body, Entry } from '../layer/entry.ts';
+import type { Body, Entry, FileState } from '../layer/entry.ts';
 
 export interface Bodies {
   /** The content of a file entry of size > 0. */
   body(entry: Entry): Body | Promise<Body>;
 }
 
-/** Straight from the client's directory, without a copy: the embedded home. */
+/** Straight from the client's directory, without a copy: the embedded home. Made by walkDirectory. */
 export class DirectoryBodies implements Bodies {
   readonly #root: string;
+  readonly #states: FileStates;
 
   /** `root` is that of `Walked`: symlinks resolved. */
-  constructor(root: string) {
+  constructor(root: string, states: FileStates) {
     this.#root = root;
+    this.#states = states;
   }
 
   body(entry: Entry): Body {
-    return { kind: 'file', path: `${this.#root}/${entry.path}`, offset: 0 };
+    const state = this.#states.get(entry);
+    return { kind: 'file', path: `${this.#root}/${entry.path}`, offset: 0, ...(state && { state }) };
+  }
+}
+
+/** The states of many files, in one array of numbers: objects are made only for those that are asked for. */
+export class FileStates {
+  readonly #paths: string[] = [];
+  readonly #numbers: number[] = [];
+  #index: Map<string, number> | undefined;
+
+  add({ path }: Entry, { dev, ino, size, mtimeMs, ctimeMs }: FileState): void {
+    this.#paths.push(path);
+    this.#numbers.push(dev, ino, size, mtimeMs, ctimeMs);
+  }
+
+  get({ path }: Entry): FileState | undefined {
+    this.#index ??= new Map(this.#paths.map((known, i) => [known, i * 5]));
+    const at = this.#index.get(path);
+    if (at === undefined) return undefined;
+    const [dev, ino, size, mtimeMs, ctimeMs] = this.#numbers.slice(at, at + 5) as [number, number, number, number, number];
+    return { dev, ino, size, mtimeMs, ctimeMs };
   }
 }

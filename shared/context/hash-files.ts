@@ -2,9 +2,10 @@
 import { hash as hashOnce } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { errnoOf, SlipwayError } from '../errors.ts';
+import type { FileState } from '../layer/entry.ts';
 import { type Digest, Sha256 } from '../oci/digest.ts';
 import { fsPath } from '../tar/name.ts';
-import { type FileState, sameState, stateOf } from './stat-cache.ts';
+import { sameState, stateOf } from './stat-cache.ts';
 
 export interface FileToHash {
   /** Where it is now. */

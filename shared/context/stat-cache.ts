@@ -16,16 +16,8 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errnoOf, SlipwayError } from '../errors.ts';
+import type { FileState } from '../layer/entry.ts';
 import type { Digest } from '../oci/digest.ts';
-
-/** What identifies the state of a file. */
-export interface FileState {
-  readonly dev: number;
-  readonly ino: number;
-  readonly size: number;
-  readonly mtimeMs: number;
-  readonly ctimeMs: number;
-}
 
 export const stateOf = ({ dev, ino, size, mtimeMs, ctimeMs }: FileState): FileState => ({ dev, ino, size, mtimeMs, ctimeMs });
 
@@ -42,7 +34,8 @@ const sumBytes = 32;
 const coarseMs = 2000;
 const fineMs = 100;
 
-const isRacy = (state: FileState, hashedMs: number): boolean => {
+/** Whether a file hashed at `hashedMs` could have changed since without showing it. */
+export const isRacy = (state: FileState, hashedMs: number): boolean => {
   const newest = Math.max(state.ctimeMs, state.mtimeMs);
   return newest > hashedMs - (newest % 1000 === 0 ? coarseMs : fineMs);
 };

@@ -7,11 +7,12 @@ import { errnoOf, SlipwayError, throwIfCancelled } from '../errors.ts';
 import type { Entry, EntryType } from '../layer/entry.ts';
 import { type Digest, sha256 } from '../oci/digest.ts';
 import { comparePaths, decodeName, fsPath } from '../tar/name.ts';
+import { type Bodies, DirectoryBodies, FileStates } from './bodies.ts';
 import { type FileToHash, unreadable } from './hash-files.ts';
 import type { Ignore, MatchState, Patterns } from './ignore.ts';
 import { Context } from './list.ts';
 import { type Needed, type NeededNode, neededPaths } from './needed.ts';
-import { StatCache, sameState, stateOf } from './stat-cache.ts';
+import { isRacy, StatCache, sameState, stateOf } from './stat-cache.ts';
 
 export interface WalkOptions {
   readonly ignore?: Ignore;
@@ -29,6 +30,7 @@ export interface WalkOptions {
 
 export interface Walked {
   readonly context: Context;
+  readonly bodies: Bodies;
   /** The directory itself, symlinks resolved. */
   readonly root: string;
   /** Files, and bytes in them. */
@@ -102,6 +104,8 @@ interface Step {
 class Walk {
   readonly cache: StatCache | undefined;
   readonly entries: Mutable<Entry>[] = [];
+  /** Of files whose digest can be trusted as long as they are in this state. */
+  readonly states = new FileStates();
   readonly toHash: (FileToHash & { readonly entry: Mutable<Entry>; readonly started: number })[] = [];
   /** Excluded directories below which nothing was included again. */
   readonly dropped = new Set<Entry>();
@@ -181,7 +185,9 @@ class Walk {
       this.files++;
       this.bytes += entry.size;
       entry.digest = stat.size === 0 ? emptyDigest : this.cache?.lookup(path, stat);
-      if (entry.digest === undefined) {
+      if (entry.digest !== undefined) {
+        this.states.add(entry, stat);
+      } else {
         this.toHash.push({ file: absolute, path, state: stateOf(stat), entry, started: this.#options.now() });
       }
     } else if (type === 'symlink') {
@@ -228,13 +234,14 @@ export async function walkDirectory(directory: string, options: WalkOptions): Pr
         entry.mtime = Math.floor(state.mtimeMs / 1000);
       }
       cache?.record(path, state, digest, started);
+      if (!isRacy(state, started)) walk.states.add(entry, state);
     }
   }
   cache?.save((path) => isWalked(needed, path));
   const entries = walk.dropped.size === 0 ? walk.entries : walk.entries.filter((entry) => !walk.dropped.has(entry));
   const { ignore } = options;
   const context = new Context(entries, ignore === undefined ? undefined : { file: ignore.file, lines: ignore.lines });
-  return { context, root, files: walk.files, bytes, hashed: toHash.length };
+  return { context, bodies: new DirectoryBodies(root, walk.states), root, files: walk.files, bytes, hashed: toHash.length };
 }
 
 /** Whether the walk would have come by `path` if it were there. */

@@ -1,10 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { type Bodies, DirectoryBodies } from '../../shared/context/bodies.ts';
+import type { Bodies } from '../../shared/context/bodies.ts';
 import { ContextStore } from '../../shared/context/context-store.ts';
 import type { Context } from '../../shared/context/list.ts';
 import { encodePack, maxPackedBody, type Parcel, packBodies } from '../../shared/context/pack.ts';
-import { walkDirectory } from '../../shared/context/walk.ts';
+import { type Walked, walkDirectory } from '../../shared/context/walk.ts';
 import type { Entry } from '../../shared/layer/entry.ts';
 import { type Digest, sha256 } from '../../shared/oci/digest.ts';
 import type { Blobs, Bytes } from '../../shared/store/blobs.ts';
@@ -24,7 +24,7 @@ const digestsOf = (context: Context): Digest[] =>
   context.entries.flatMap((entry) => (entry.type === 'file' && entry.size > 0 ? [entry.digest!] : []));
 
 /** What a client does; answers the bytes that travelled. */
-async function send(store: ContextStore, context: Context, bodies: Bodies): Promise<number> {
+async function send(store: ContextStore, { context, bodies }: Walked): Promise<number> {
   const missing = new Set(await store.missing(digestsOf(context)));
   let bytes = 0;
   for await (const parcel of packBodies(context.entries, missing, bodies)) {
@@ -42,7 +42,7 @@ async function send(store: ContextStore, context: Context, bodies: Bodies): Prom
 const textOf = async (bodies: Bodies, entry: Entry): Promise<string> =>
   Buffer.from(await collect(await openBody(await bodies.body(entry), entry.size), 1 << 26)).toString('latin1');
 
-const walk = async (folder: Folder): Promise<Context> => (await walkDirectory(folder.path, { now: Date.now })).context;
+const walk = async (folder: Folder): Promise<Walked> => walkDirectory(folder.path, { now: Date.now });
 
 const big = Buffer.alloc(maxPackedBody + 1, 'big body ');
 
@@ -51,15 +51,15 @@ describe('a context that travels', () => {
     await using home = await storeHome();
     using folder = new Folder({ a: 'one', 'd/b': 'two', same: 'one', empty: '' });
     folder.write('big', big);
-    const bodies = new DirectoryBodies(folder.path);
     const store = storeOf(home);
-    const first = await send(store, await walk(folder), bodies);
+    const first = await send(store, await walk(folder));
     expect(first).toBe(big.length + 20 + 2 * 36 + 6);
-    expect(await send(store, await walk(folder), bodies)).toBe(0);
+    expect(await send(store, await walk(folder))).toBe(0);
     folder.write('d/b', 'three');
     folder.write('d/c', 'one');
-    const context = await walk(folder);
-    expect(await send(store, context, bodies)).toBe(20 + 36 + 5);
+    const walked = await walk(folder);
+    const { context } = walked;
+    expect(await send(store, walked)).toBe(20 + 36 + 5);
     const received = await store.bodies(context.entries);
     expect(await textOf(received, context.get('d/b')!)).toBe('three');
     expect(await textOf(received, context.get('d/c')!)).toBe('one');
@@ -116,8 +116,9 @@ describe('a context that travels', () => {
       delete: (digest) => blobs.delete(digest),
     };
     const store = storeOf(home, 'p', remote);
-    const context = await walk(folder);
-    await send(store, context, new DirectoryBodies(folder.path));
+    const walked = await walk(folder);
+    const { context } = walked;
+    await send(store, walked);
     const received = await store.bodies(context.entries);
     expect(await textOf(received, context.get('a')!)).toBe('one');
     expect(await textOf(received, context.get('b')!)).toBe('two');
@@ -129,18 +130,18 @@ describe('a context that travels', () => {
     await using home = await storeHome();
     for (const change of ['ONE', 'longer', '']) {
       using folder = new Folder({ a: 'one', b: 'two' });
-      const context = await walk(folder);
+      const walked = await walk(folder);
       writeFileSync(folder.at('a'), change);
-      await expect(send(storeOf(home), context, new DirectoryBodies(folder.path)), change).rejects.toMatchObject({
+      await expect(send(storeOf(home), walked), change).rejects.toMatchObject({
         code: 'CONTEXT_CHANGED',
         message: expect.stringContaining('"a"'),
       });
     }
     using folder = new Folder({ a: '' });
     folder.write('big', big);
-    const context = await walk(folder);
+    const walked = await walk(folder);
     folder.remove('big');
-    await expect(send(storeOf(home), context, new DirectoryBodies(folder.path))).rejects.toMatchObject({
+    await expect(send(storeOf(home), walked)).rejects.toMatchObject({
       code: 'CONTEXT_CHANGED',
     });
   });
@@ -148,7 +149,8 @@ describe('a context that travels', () => {
   it('keeps lists by project', async () => {
     await using home = await storeHome();
     using folder = new Folder({ a: 'one' });
-    const context = await walk(folder);
+    const walked = await walk(folder);
+    const { context } = walked;
     const id = await storeOf(home).saveList(context);
     expect((await storeOf(home).loadList(id))?.digest).toBe(context.digest);
     expect(await storeOf(home, 'other').loadList(id)).toBeUndefined();
@@ -162,8 +164,9 @@ describe('what a stranger gets', () => {
     await using home = await storeHome();
     using folder = new Folder({ s: secret });
     folder.write('big', big);
-    const context = await walk(folder);
-    await send(storeOf(home, 'owner'), context, new DirectoryBodies(folder.path));
+    const walked = await walk(folder);
+    const { context } = walked;
+    await send(storeOf(home, 'owner'), walked);
     const stranger = storeOf(home, 'stranger');
     expect(await stranger.missing(digestsOf(context))).toEqual(digestsOf(context));
     await expect(stranger.bodies(context.entries)).rejects.toMatchObject({ code: 'CONTEXT' });

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, linkSync, mkdirSync, readFileSync, renameSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, linkSync, mkdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -307,5 +307,26 @@ describe('hashing in threads', () => {
     stop.abort();
     await expect(walking).rejects.toMatchObject({ code: 'CANCELLED' });
     expect((await walk(folder)).context.get('big')?.size).toBe(40 << 20);
+  });
+});
+
+describe('bodies of a directory', () => {
+  it('vouch for files in the state that was hashed, and for no others', async () => {
+    using folder = new Folder({ old: 'one', empty: '' });
+    using home = new Folder();
+    const cache = statCacheFile(home.path, folder.path);
+    const stateAt = async (now: () => number, name: string) => {
+      const { bodies, context } = await walk(folder, { cache, now });
+      const body = await bodies.body(context.get(name)!);
+      if (body.kind !== 'file') throw new Error('not a file');
+      expect(body).toMatchObject({ path: folder.at(name), offset: 0 });
+      return body.state;
+    };
+    // hashed at the moment it was written: nobody can tell whether it changes once more
+    expect(await stateAt(Date.now, 'old')).toBeUndefined();
+    const state = stateOf(statSync(folder.at('old')));
+    expect(await stateAt(later, 'old')).toEqual(state);
+    // and from the cache
+    expect(await stateAt(Date.now, 'old')).toEqual(state);
   });
 });
