@@ -25,6 +25,8 @@
 //   holders#<hex digit>            | <digest>#<repository>   that the repository has this manifest: images are found by ID here
 //   links#<digest>                 | in#<repository>     that the repository links the blob
 //   links#<digest>                 | condemned           the blob is being freed: no new link until that is over
+// Layers (layer/record.ts)
+//   layer#<hex digit>              | <diffID>            the layer's blobs with their member indexes, and its table of contents
 // Images (image/facts.ts)
 //   facts#<hex digit>              | <digest>            what a list of images shows of a manifest; made again when missing
 //
@@ -138,6 +140,11 @@ export const catalogKeys = {
   }),
   blobLinkPrefix: compose('in', ''),
   condemned: (digest: Digest): Key => ({ partition: catalogKeys.blobLinks(digest), sort: 'condemned' }),
+} as const;
+
+/** Table keys of what is known of layers. */
+export const layerKeys = {
+  record: (diffId: Digest): Key => ({ partition: compose('layer', firstDigit(diffId)), sort: diffId }),
 } as const;
 
 /** Table keys of what is known of an image without reading its documents again. */

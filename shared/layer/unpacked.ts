@@ -1,0 +1,272 @@
+// Layers as directories, made once per diffID and shared by all roots that are mounted from them.
+//
+//   <root>/<name>/tree     the lower directory; <name> is short, because all of them must fit in overlayfs's options (4096 bytes)
+//   <root>/<name>/made     JSON: what it is, and the boot it was made in
+//   <root>/new-<id>/       one being made
+//   <root>/old-<id>/       one being removed
+//
+// A directory appears under its name by one rename, with its marker in it, so it is never half visible; of two processes that make the
+// same one, the second discards its own. What was made before the machine last started is not trusted, unless it was synced: after a
+// crash a renamed directory can hold files without their content.
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { errnoOf, SlipwayError } from '../errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Blobs, Options } from '../store/blobs.ts';
+import { type ApplyOptions, applyLayer } from './apply.ts';
+import type { Entry } from './entry.ts';
+import type { Layer } from './layer.ts';
+import type { MergedTree } from './merged.ts';
+
+export interface UnpackedOptions {
+  /** The folder of the cache. Its path should be short. */
+  readonly root: string;
+  readonly blobs: Pick<Blobs, 'open' | 'local'>;
+  /** Whether owners are kept, which takes root. */
+  readonly owners: boolean;
+  readonly overlayXattrs: 'trusted' | 'user';
+  /** A fresh name each time, for directories under way. */
+  readonly newId: () => string;
+  /** Names the run of the machine since it was started. By default what the kernel says. */
+  readonly bootId?: string;
+}
+
+interface Marker {
+  readonly diffId: Digest;
+  readonly boot: string;
+  readonly synced?: true;
+  /** Directories that the layer implies, with the attributes they were given. */
+  readonly implied?: readonly string[];
+}
+
+export class UnpackedLayers {
+  readonly #options: UnpackedOptions;
+  readonly #boot: string;
+  readonly #making = new Map<string, Promise<string>>();
+
+  constructor(options: UnpackedOptions) {
+    this.#options = options;
+    this.#boot = options.bootId ?? kernelBootId();
+    mkdirSync(options.root, { recursive: true, mode: 0o700 });
+  }
+
+  /** The directory of the layer if it is there already. */
+  path(diffId: Digest): string | undefined {
+    return this.#valid(this.#name(diffId)) ? this.#tree(this.#name(diffId)) : undefined;
+  }
+
+  /**
+   * The directory of the layer, unpacked now if need be. `below` is the tree of the layers under it, for directories that the layer has
+   * things in but no entry for: they keep the attributes they have there. Errors are those of `applyLayer`; nothing is left behind then.
+   */
+  async directory(layer: Layer, below?: MergedTree, options: Options = {}): Promise<string> {
+    const plain = this.#name(layer.diffId);
+    const marker = this.#marker(plain);
+    if (marker !== undefined && !this.#needsBelow(marker, below)) return this.#tree(plain);
+    if (marker === undefined) {
+      const made = await this.#once(plain, () => this.#unpack(layer, plain, undefined, options));
+      const fresh = this.#marker(plain);
+      if (fresh === undefined || !this.#needsBelow(fresh, below)) return made;
+    }
+    // Implied directories that stand on others below than the defaults: this form of the layer is for such chains only.
+    const implied = this.#marker(plain)?.implied ?? [];
+    const attributes = implied.map((path) => {
+      const { mode, uid, gid, mtime } = dirBelow(below, path) ?? defaultDir;
+      return [path, mode, uid, gid, mtime];
+    });
+    const name = this.#name(layer.diffId, JSON.stringify(attributes));
+    if (this.#valid(name)) return this.#tree(name);
+    return this.#once(name, () => this.#unpack(layer, name, (path) => dirBelow(below, path), options));
+  }
+
+  /**
+   * Takes over `upper`, the upper directory that the layer was made from, as its unpacked form; it must be on the same filesystem and is
+   * gone afterwards. Times must be those of the layer (`clampTree`).
+   */
+  adopt(diffId: Digest, upper: string): string {
+    const name = this.#name(diffId);
+    const fresh = this.#fresh();
+    try {
+      if (this.#valid(name)) {
+        rmSync(upper, { recursive: true, force: true });
+        return this.#tree(name);
+      }
+      mkdirSync(fresh, { mode: 0o700 });
+      renameSync(upper, join(fresh, 'tree'));
+      this.#mark(fresh, { diffId, boot: this.#boot });
+      this.#publish(fresh, name);
+      return this.#tree(name);
+    } finally {
+      rmSync(fresh, { recursive: true, force: true });
+    }
+  }
+
+  /** Removes all forms of the layer; roots that are mounted from them must be gone. True when there was one. */
+  remove(diffId: Digest): boolean {
+    const start = this.#name(diffId);
+    const names = readdirSync(this.#options.root).filter((name) => name === start || name.startsWith(`${start}.`));
+    for (const name of names) this.#discard(name);
+    return names.length > 0;
+  }
+
+  /** Every layer that is there, for clean-up by age or size. */
+  list(): readonly Digest[] {
+    const found = new Set<Digest>();
+    for (const name of readdirSync(this.#options.root)) {
+      const marker = this.#marker(name);
+      if (marker !== undefined) found.add(marker.diffId);
+    }
+    return [...found].sort();
+  }
+
+  /** Writes everything to disk (`sync -f`), after which it is trusted across restarts of the machine. */
+  async settle(): Promise<void> {
+    const names = readdirSync(this.#options.root).filter((name) => {
+      const marker = this.#marker(name);
+      return marker !== undefined && marker.synced === undefined;
+    });
+    if (names.length === 0) return;
+    await promisify(execFile)('sync', ['-f', this.#options.root]);
+    for (const name of names) {
+      const marker = this.#marker(name);
+      if (marker !== undefined) this.#mark(join(this.#options.root, name), { ...marker, synced: true });
+    }
+  }
+
+  /** Removes what processes that died have left: call it when no other process works here. */
+  sweep(): void {
+    for (const name of readdirSync(this.#options.root)) {
+      const stale = name.startsWith('new-') || name.startsWith('old-');
+      if (stale) rmSync(join(this.#options.root, name), { recursive: true, force: true });
+      else if (!this.#valid(name)) this.#discard(name);
+    }
+  }
+
+  async #once(name: string, make: () => Promise<string>): Promise<string> {
+    const known = this.#making.get(name);
+    if (known !== undefined) return known.catch(() => this.#once(name, make));
+    const making = make();
+    this.#making.set(name, making);
+    try {
+      return await making;
+    } finally {
+      this.#making.delete(name);
+    }
+  }
+
+  async #unpack(
+    layer: Layer,
+    name: string,
+    implied: ((path: string) => Entry | undefined) | undefined,
+    options: Options,
+  ): Promise<string> {
+    const { blobs, owners, overlayXattrs } = this.#options;
+    const fresh = this.#fresh();
+    const tree = join(fresh, 'tree');
+    try {
+      mkdirSync(fresh, { mode: 0o700 });
+      mkdirSync(tree, { mode: 0o755 });
+      const apply: ApplyOptions = { mode: 'overlay', owners, overlayXattrs, ...(implied && { implied }), ...options };
+      const { impliedDirs } = await applyLayer(blobs, layer, tree, apply);
+      const seen = impliedDirs.length > 0 ? { implied: impliedDirs } : {};
+      this.#mark(fresh, { diffId: layer.diffId, boot: this.#boot, ...seen });
+      this.#publish(fresh, name);
+      return this.#tree(name);
+    } finally {
+      rmSync(fresh, { recursive: true, force: true });
+    }
+  }
+
+  /** Gives a finished directory its name, unless another process was quicker. */
+  #publish(fresh: string, name: string): void {
+    const target = join(this.#options.root, name);
+    for (;;) {
+      try {
+        renameSync(fresh, target);
+        return;
+      } catch (error) {
+        const errno = errnoOf(error);
+        if (errno !== 'ENOTEMPTY' && errno !== 'EEXIST') throw error;
+        if (this.#valid(name)) return;
+        // From before a crash: nobody of this boot uses it.
+        this.#discard(name);
+      }
+    }
+  }
+
+  #discard(name: string): void {
+    const old = join(this.#options.root, `old-${this.#options.newId()}`);
+    try {
+      renameSync(join(this.#options.root, name), old);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+      return;
+    }
+    rmSync(old, { recursive: true, force: true });
+  }
+
+  #needsBelow(marker: Marker, below: MergedTree | undefined): boolean {
+    if (marker.implied === undefined || below === undefined) return false;
+    return marker.implied.some((path) => dirBelow(below, path) !== undefined);
+  }
+
+  #valid(name: string): boolean {
+    return this.#marker(name) !== undefined;
+  }
+
+  #marker(name: string): Marker | undefined {
+    let text: string;
+    try {
+      text = readFileSync(join(this.#options.root, name, 'made'), 'utf8');
+    } catch (error) {
+      const errno = errnoOf(error);
+      if (errno === 'ENOENT' || errno === 'ENOTDIR') return undefined;
+      throw error;
+    }
+    try {
+      const marker = JSON.parse(text) as Marker;
+      return marker.synced === true || marker.boot === this.#boot ? marker : undefined;
+    } catch {
+      // Cut off by a crash: as untrusted as the rest of it.
+      return undefined;
+    }
+  }
+
+  #mark(folder: string, marker: Marker): void {
+    const fresh = join(folder, `made-${this.#options.newId()}`);
+    writeFileSync(fresh, JSON.stringify(marker));
+    renameSync(fresh, join(folder, 'made'));
+  }
+
+  #fresh(): string {
+    return join(this.#options.root, `new-${this.#options.newId()}`);
+  }
+
+  #tree(name: string): string {
+    return join(this.#options.root, name, 'tree');
+  }
+
+  /** 132 bits of a hash: enough that nobody finds two layers with one name. A second form has a suffix. */
+  #name(diffId: Digest, form?: string): string {
+    const short = createHash('sha256').update(diffId).digest('base64url').slice(0, 22).replace(/^-/, '_');
+    return form === undefined ? short : `${short}.${createHash('sha256').update(form).digest('base64url').slice(0, 8)}`;
+  }
+}
+
+const defaultDir = { mode: 0o755, uid: 0, gid: 0, mtime: 0 } as const;
+
+const dirBelow = (below: MergedTree | undefined, path: string): Entry | undefined => {
+  const entry = below?.get(path);
+  return entry?.type === 'dir' ? entry : undefined;
+};
+
+function kernelBootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch (error) {
+    throw new SlipwayError('SANDBOX_UNAVAILABLE', 'unpacked layers need Linux with /proc mounted', { cause: error });
+  }
+}
