@@ -29,11 +29,13 @@ export interface Script {
 export async function runScript(script: Script): Promise<RunResult> {
   throwIfCancelled(script.signal);
   const { stdio } = script;
-  const stream = stdio.kind === 'inherit' ? 'inherit' : 'ignore';
+  const stream = stdio.kind === 'terminal' ? 'inherit' : 'ignore';
   const covers = coverInherited(5);
   const child = spawn(script.command, script.args, {
     env: script.env,
     cwd: '/',
+    // A session of its own, without a terminal: Ctrl-C is for Slipway to pass on. script(1) makes one for a terminal.
+    detached: stdio.kind === 'pipe',
     stdio: [stream, stream, stream, 'pipe', 'pipe', ...covers],
   });
   const exited = new Promise<number>((resolve, reject) => {
@@ -244,14 +246,33 @@ export function explain(command: string, held: string): string {
   return `exec: "${command}": ${cause.toLowerCase()}`;
 }
 
-/** The command is the one child of `unshare` besides the watchdog, and the first in its pid namespace. */
+/** The command is process 1 of a pid namespace, a child of `unshare`, which is the script itself or a child of script(1). */
 function signalFirst(child: ChildProcess, signal: NodeJS.Signals): void {
-  if (child.pid === undefined || child.exitCode !== null) return;
-  for (const pid of readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ')) {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const below = childrenOf(child.pid);
+  for (const pid of [...below, ...below.flatMap(childrenOf)]) {
+    if (!/^NSpid:.*\t1$/m.test(readProcess(`/proc/${pid}/status`))) continue;
     try {
-      if (/^NSpid:\t\d+\t1$/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))) process.kill(Number(pid), signal);
+      process.kill(pid, signal);
     } catch (error) {
-      if (errnoOf(error) !== 'ESRCH' && errnoOf(error) !== 'ENOENT') throw error;
+      if (errnoOf(error) !== 'ESRCH') throw error;
     }
+    return;
+  }
+}
+
+const childrenOf = (pid: number): number[] =>
+  readProcess(`/proc/${pid}/task/${pid}/children`)
+    .split(' ')
+    .filter((word) => word !== '')
+    .map(Number);
+
+/** Empty when the process has ended meanwhile. */
+function readProcess(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return '';
+    throw error;
   }
 }

@@ -34,9 +34,12 @@ export interface RunSpec {
   /** Lines for /etc/hosts beyond localhost and the hostname: `[name, address]`. */
   readonly hosts?: readonly (readonly [string, string])[];
   readonly mounts?: readonly SandboxMount[];
-  /** The process's streams: `inherit` hands over the caller's terminal. */
+  /**
+   * The process's streams. `terminal`: one of its own, joined to the caller's, which must be one; a shell in it has job control, and
+   * nothing in it can type into the caller's. Without `stdin` it sees end of file.
+   */
   readonly stdio:
-    | { readonly kind: 'inherit' }
+    | { readonly kind: 'terminal' }
     | {
         readonly kind: 'pipe';
         readonly stdin?: ReadableStream<Uint8Array>;
@@ -52,11 +55,16 @@ export interface RunResult {
   readonly notStarted?: string;
 }
 
+export interface RunOptions extends Options {
+  /** Called when the command is about to start, with what sends it a signal (to its first process, which is deaf to what it does not handle). */
+  readonly started?: (send: (signal: NodeJS.Signals) => void) => void;
+}
+
 export interface Sandbox {
   readonly name: string;
   /**
    * Runs to the end. Afterwards every process of the command is dead and nothing stays mounted, however it ended; /proc, /dev, /sys,
    * resolv.conf and hosts were provided to it and are not in `upper`. CANCELLED when the signal fires; SANDBOX when the machine fails.
    */
-  run(spec: RunSpec, options?: Options): Promise<RunResult>;
+  run(spec: RunSpec, options?: RunOptions): Promise<RunResult>;
 }

@@ -14,16 +14,19 @@ export const quote = (word: string): string =>
 /**
  * Runs with: 3 the lifeline (end of file when Slipway is gone or gives up; a line when all is well), 4 what is reported to Slipway.
  * Arguments: the inner script, then the inner script's. `run` is the folder of this run. With `pipes`, the streams are named pipes made
- * in it (with stdin or without): Node's own pipes are sockets, through which `/dev/stdout` cannot be opened. Else the caller's
- * streams are handed on.
+ * in it (with stdin or without): Node's own pipes are sockets, through which `/dev/stdout` cannot be opened. Else the command gets a
+ * new terminal, joined to the caller's by script(1): what is pushed into it (TIOCSTI) does not reach the caller's shell.
  */
 export function outerScript(o: {
   readonly unshare: string;
   readonly network: 'host' | 'none';
   readonly run: string;
+  /** Else a terminal of its own: where script(1) is, and what would be the arguments. */
   readonly pipes: { readonly stdin: boolean } | undefined;
+  readonly terminal: { readonly script: string; readonly words: readonly string[] } | undefined;
 }): string {
   const namespaces = ['--mount', '--pid', '--ipc', '--uts', ...(o.network === 'none' ? ['--net'] : [])];
+  const become = [o.unshare, ...namespaces, '--propagation', 'private', '--fork', '--kill-child', '--', 'sh', '-c'];
   const streams = !o.pipes
     ? ''
     : `mkfifo -m 0622 ${quote(o.run)}/stdout ${quote(o.run)}/stderr
@@ -31,27 +34,40 @@ ${o.pipes.stdin ? `mkfifo -m 0644 ${quote(o.run)}/stdin\n` : ''}echo streams >&4
 exec >${quote(o.run)}/stdout 5>${quote(o.run)}/stderr${o.pipes.stdin ? ` <${quote(o.run)}/stdin` : ''}
 `;
   // The watchdog outlives everything: whatever kills Slipway closes the lifeline, and process 1 dies with all it started. A death
-  // signal alone would not do: a set-user-ID program, or the command itself, can clear it.
+  // signal alone would not do: a set-user-ID program, or the command itself, can clear it. It is nobody's child: script(1) waits for all.
   return `set -eu
 umask 022
 exec 5>&2 2>&4
 (
-  read -r line <&3 && exit 0
-  read -r self rest </proc/self/stat
-  read -r children </proc/$$/task/$$/children || :
-  killed=
-  for child in $children; do [ "$child" = "$self" ] || { kill -9 "$child" && killed=1; }; done
-  [ -n "$killed" ] || kill -9 $$
-  rm -rf ${quote(o.run)}
-) </dev/null >/dev/null 2>&1 4>&- 5>&- &
-${streams}inner=$1
-shift
-ulimit -c 0
+  (
+    read -r line <&3 && exit 0
+    read -r children </proc/$$/task/$$/children || :
+${o.terminal ? grandchildren : ''}    killed=
+    for child in $children; do kill -9 "$child" && killed=1; done
+    [ -n "$killed" ] || kill -9 $$
+    rm -rf ${quote(o.run)}
+  ) </dev/null >/dev/null 2>&1 4>&- 5>&- &
+)
+${streams}${o.terminal ? '' : 'inner=$1\nshift\n'}ulimit -c 0
 ulimit -S -n 65536 2>/dev/null || :
 exec 3<&-
-exec ${quote(o.unshare)} ${namespaces.join(' ')} --propagation private --fork --kill-child -- sh -c "$inner" sh "$@"
+${o.terminal ? onTerminal(o.terminal.script, [...become, ...o.terminal.words]) : `exec ${become.map(quote).join(' ')} "$inner" sh "$@"`}
 `;
 }
+
+// With a terminal, script(1) is between this process and `unshare`, whose child is the one to kill.
+const grandchildren = `    parents=$children children=
+    for parent in $parents; do
+      read -r below </proc/$parent/task/$parent/children || :
+      children="$children $below"
+    done
+`;
+
+/** script(1) wants one line for a shell. In it 5 is the new terminal, where the command's messages go once it is set up. */
+const onTerminal = (script: string, words: readonly string[]): string => {
+  const line = `exec 5>&2 2>&4; exec ${words.map(quote).join(' ')}`;
+  return `exec 2>&5 5>&-\nSHELL=/bin/sh exec ${quote(script)} -q -e -c ${quote(line)} /dev/null`;
+};
 
 /** `flags`: what the source's own mount has and a user namespace must not take off. */
 export type MountWithFlags = SandboxMount & { readonly flags?: readonly string[] };
@@ -64,6 +80,8 @@ export interface InnerFacts {
     | { readonly kind: 'tree'; readonly path: string };
   /** No sysfs can be mounted: the machine's is bound. */
   readonly rootless: boolean;
+  /** /dev/console is the terminal that is stdin. */
+  readonly terminal: boolean;
   readonly hostname: string;
   readonly network: 'host' | 'none';
   readonly cwd: string;
@@ -156,6 +174,7 @@ export function innerScript(f: InnerFacts): string {
   say(`at=/dev/shm; line shm tmpfs nosuid,nodev,noexec,mode=1777,size=${shmBytes}`);
   say('at=/dev/mqueue; line mqueue mqueue nosuid,nodev,noexec');
   for (const name of ['resolv.conf', 'hosts', 'hostname']) say(`file etc/${name}; line "$run/${name}" none bind`);
+  if (f.terminal) say(': >./dev/console; at=/dev/console; line "$(readlink /proc/self/fd/0)" none bind');
   if (f.pidMax !== undefined) say(`echo ${f.pidMax} >./proc/sys/kernel/pid_max`);
   for (const path of maskedPaths) {
     if (!f.has(path)) continue;

@@ -16,11 +16,10 @@ import {
 import { release, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { SlipwayError } from '../errors.ts';
-import type { Options } from '../store/blobs.ts';
 import { defaultCapabilities, maskedPaths, readonlyPaths } from './docker-defaults.ts';
 import { defaultHostname, isHostname, machineResolvConf, networkFiles } from './network-files.ts';
 import { runScript } from './process.ts';
-import type { RunResult, RunSpec, Sandbox, SandboxMount } from './sandbox.ts';
+import type { RunOptions, RunResult, RunSpec, Sandbox, SandboxMount } from './sandbox.ts';
 import { deviceNames, innerScript, launchWords, type MountWithFlags, outerScript } from './script.ts';
 import { removeStubs } from './stubs.ts';
 
@@ -52,6 +51,8 @@ interface Machine {
   readonly rootless: boolean;
   readonly path: string;
   readonly tools: Readonly<Record<'sh' | 'env' | 'setpriv' | 'unshare', string>>;
+  /** Absolute path of another one; SANDBOX_UNAVAILABLE when it is not installed. */
+  readonly tool: (name: string) => string;
   readonly dropped: readonly number[];
   readonly has: ReadonlySet<string>;
   readonly directories: ReadonlySet<string>;
@@ -94,6 +95,7 @@ function inspect(options: UtilLinuxOptions): Machine {
       .split(delimiter)
       .filter((folder) => folder.startsWith('/'))
       .join(delimiter),
+    tool,
     tools: { sh: tool('sh'), env: tool('env'), setpriv: tool('setpriv'), unshare: tool('unshare') },
     dropped: Array.from({ length: last + 1 }, (_, n) => n).filter((n) => !kept.has(n)),
     has: new Set(shown),
@@ -105,21 +107,16 @@ function inspect(options: UtilLinuxOptions): Machine {
   };
 }
 
-async function run(machine: Machine, spec: RunSpec, { signal, started }: Options & RunHooks): Promise<RunResult> {
+async function run(machine: Machine, spec: RunSpec, { signal, started }: RunOptions): Promise<RunResult> {
   check(spec);
   const run = mkdtempSync(join(machine.scratch, 'slipway-run-'));
   try {
     furnish(run, machine, spec);
-    const script = outerScript({
-      unshare: machine.tools.unshare,
-      network: spec.network,
-      run,
-      pipes: spec.stdio.kind === 'pipe' ? { stdin: spec.stdio.stdin !== undefined } : undefined,
-    });
     const inner = innerScript({
       run,
       source: source(run, machine, spec),
       rootless: machine.rootless,
+      terminal: spec.stdio.kind === 'terminal',
       hostname: spec.hostname ?? defaultHostname,
       network: spec.network,
       cwd: spec.cwd,
@@ -136,9 +133,16 @@ async function run(machine: Machine, spec: RunSpec, { signal, started }: Options
       tools: { env: machine.tools.env, setpriv: machine.tools.setpriv, launcher: join(run, launcherName) },
       dropped: machine.dropped,
     });
+    const script = outerScript({
+      unshare: machine.tools.unshare,
+      network: spec.network,
+      run,
+      pipes: spec.stdio.kind === 'pipe' ? { stdin: spec.stdio.stdin !== undefined } : undefined,
+      terminal: spec.stdio.kind === 'terminal' ? { script: machine.tool('script'), words: [inner, 'sh', ...words] } : undefined,
+    });
     return await runScript({
       command: machine.tools.sh,
-      args: ['-c', script, 'slipway', inner, ...words],
+      args: ['-c', script, 'slipway', ...(spec.stdio.kind === 'pipe' ? [inner, ...words] : [])],
       // Nothing of this process's own environment reaches even the helpers.
       env: { PATH: machine.path, LC_ALL: 'C', LIBMOUNT_FORCE_MOUNT2: 'always' },
       run,
@@ -158,11 +162,6 @@ async function run(machine: Machine, spec: RunSpec, { signal, started }: Options
 
 /** What error messages of the last program of the chain begin with. */
 const launcherName = 'slipway';
-
-export interface RunHooks {
-  /** Called when the command is about to start: sends a signal to it (process 1 of its namespace). */
-  readonly started?: (send: (signal: NodeJS.Signals) => void) => void;
-}
 
 function check(spec: RunSpec): void {
   const bad = (what: string): never => {
