@@ -2,7 +2,10 @@
 import { SlipwayError, type SourceRange } from '../errors.ts';
 
 /** Characters of all values, commands and environments in a plan together. */
-export const maxPlanText = 64 * 1024 * 1024;
+export const maxPlanText = 16 * 1024 * 1024;
+
+/** What a step costs besides its text. */
+export const stepOverhead = 200;
 
 export class PlanBudget {
   #left = maxPlanText;

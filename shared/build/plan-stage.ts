@@ -14,7 +14,7 @@ import { proxyEnv } from './builtin-args.ts';
 import { splitEnv } from './config-edit.ts';
 import { healthText, plainList, quotedList, runText } from './history-text.ts';
 import type { ConfigEdit, Operation, Step } from './plan.ts';
-import type { PlanBudget } from './plan-budget.ts';
+import { type PlanBudget, stepOverhead } from './plan-budget.ts';
 import { planCopy } from './plan-copy.ts';
 import type { NeededStage } from './stage-graph.ts';
 
@@ -99,7 +99,7 @@ class StagePlanner {
       for (const instruction of instructions) {
         this.#current = instruction;
         const { operation, createdBy } = this.#step(instruction);
-        this.#input.budget.charge(createdBy.length + instruction.source.length, instruction.where);
+        this.#input.budget.charge(stepOverhead + createdBy.length + instruction.source.length, instruction.where);
         steps.push({ operation, where: instruction.where, display: prefix + display(instruction), createdBy });
       }
     }
@@ -174,9 +174,8 @@ class StagePlanner {
     const result = expand(word.text, { lookup: (name) => this.#visible.get(name), escapeChar, where: word.where, ...how });
     budget.charge(result.text.length, word.where);
     for (const name of result.unmatched) {
-      if (quiet || this.#args.has(name)) continue;
-      // with very many variables the search for a similar one would take longer than the build
-      const similar = this.#visible.size <= 1000 ? didYouMean(name, this.#visible.keys()).replace('mean ', 'mean $') : '';
+      if (quiet || this.#input.findings.full || this.#args.has(name)) continue;
+      const similar = didYouMean(name, this.#visible.keys()).replace('mean ', 'mean $');
       const { where, comments } = this.#current;
       this.#input.findings.report('UndefinedVar', `Usage of undefined variable '$${name}'${similar}`, where, comments);
     }

@@ -64,7 +64,7 @@ export async function planBuild(input: PlanInput, ports: PlanPorts): Promise<Pla
   const { headers, globals } = readHeaders({ dockerfile, buildArgs, platform, predefined, findings, budget });
   const epoch = epochOf(buildArgs, globals, dockerfile.stages[0]!.from.where);
   const target = findTarget(headers, input.target);
-  const needed = await neededStages(headers, target, platform, ports.resolveImage);
+  const needed = await neededStages(headers, target, platform, ports.resolveImage, budget);
 
   const scopes = new Map<number, StageScope>();
   const stageConfigs: Record<number, ImageConfig> = {};

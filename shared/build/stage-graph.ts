@@ -11,6 +11,7 @@ import type { ImageConfig } from '../oci/config.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { CopySource, StageBase } from './plan.ts';
+import { type PlanBudget, stepOverhead } from './plan-budget.ts';
 import { imageProblem, type StageHeader } from './stage-headers.ts';
 
 export interface ResolvedImage {
@@ -55,8 +56,9 @@ export async function neededStages(
   target: number,
   platform: Platform,
   resolveImage: ResolveImage,
+  budget: PlanBudget,
 ): Promise<NeededStage[]> {
-  const graph = new Graph(headers, platform, resolveImage);
+  const graph = new Graph(headers, platform, resolveImage, budget);
   const found = new Map<number, NeededStage>();
   for (let frontier = [target]; frontier.length > 0; ) {
     const settled = await Promise.allSettled(frontier.map((index) => graph.stage(index)));
@@ -77,10 +79,12 @@ class Graph {
   readonly #headers: readonly StageHeader[];
   readonly #platform: Platform;
   readonly #resolve: ResolveImage;
+  readonly #budget: PlanBudget;
   readonly #images = new Map<string, Promise<ResolvedImage>>();
   readonly #byName = new Map<string, number[]>();
 
-  constructor(headers: readonly StageHeader[], platform: Platform, resolve: ResolveImage) {
+  constructor(headers: readonly StageHeader[], platform: Platform, resolve: ResolveImage, budget: PlanBudget) {
+    this.#budget = budget;
     this.#headers = headers;
     this.#platform = platform;
     this.#resolve = resolve;
@@ -120,7 +124,10 @@ class Graph {
       base.kind === 'image'
         ? (config?.config?.OnBuild ?? [])
         : this.#headers[base.stage]!.stage.instructions.filter((one) => one.kind === 'onbuild').map(({ trigger }) => trigger);
-    return texts.map((text) => parseTrigger(text, stage.from));
+    return texts.map((text) => {
+      this.#budget.charge(stepOverhead + text.length, stage.from.where);
+      return parseTrigger(text, stage.from);
+    });
   }
 
   #image(name: string, where: SourceRange): Promise<ResolvedImage> {

@@ -103,7 +103,7 @@ function header(
     const { escapeChar } = input.dockerfile;
     const result = expand(word.text, { lookup: (key) => globals.get(key), escapeChar, where: word.where });
     for (const name of result.unmatched) {
-      if (declared.has(name)) continue;
+      if (input.findings.full || declared.has(name)) continue;
       const message = `FROM argument '${name}' is not declared${didYouMean(name, declared)}`;
       input.findings.report('UndefinedArgInFrom', message, where, comments);
     }

@@ -4,10 +4,11 @@ const units: Readonly<Record<string, number>> = { ns: 1, us: 1e3, µs: 1e3, μs:
 
 /** Nanoseconds of `1h2m3.5s`, `-1s` or `0`; undefined when it is none or beyond what Go can hold (292 years). */
 export function parseDuration(text: string): number | undefined {
-  const match = /^([-+]?)((?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/.exec(text);
+  if (text.length > 100) return undefined;
+  const match = /^([-+]?)(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/.exec(text);
   if (match === null) return /^[-+]?0$/.test(text) ? 0 : undefined;
   let total = 0;
-  for (const [, number, unit] of text.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g))
+  for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g))
     total += Number(number) * units[unit!]!;
   if (total > 2 ** 63) return undefined;
   return Math.trunc(match[1] === '-' ? -total : total);

@@ -21,7 +21,7 @@ export interface Lines {
   readonly emptyContinuations: readonly SourceRange[];
 }
 
-const directiveShape = /^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$/;
+const directiveShape = /^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+)$/s;
 const directiveNames: readonly string[] = ['syntax', 'escape', 'check'] satisfies Directive['name'][];
 
 /** @throws SlipwayError TOO_LARGE over `maxDockerfileBytes`, DOCKERFILE for everything else. */
@@ -76,7 +76,10 @@ class Reader {
 
   /** A physical line without its line end. */
   #line(index: number): string {
-    return this.#physical[index]!.replace(/\r+$/, '');
+    const line = this.#physical[index]!;
+    let end = line.length;
+    while (line[end - 1] === '\r') end--;
+    return line.slice(0, end);
   }
 
   #wholeLine(index: number): SourceRange {
@@ -99,7 +102,7 @@ class Reader {
     };
     if (this.#directives.some((directive) => directive.name === name))
       throw dockerfileError(`only one ${name} parser directive can be used`, where);
-    const value = match[2]!;
+    const value = match[2]!.trim();
     if (name === 'escape') {
       if (value !== '`' && value !== '\\')
         throw dockerfileError(`invalid escape token '${value}' does not match \` or \\`, where);

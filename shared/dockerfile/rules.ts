@@ -76,7 +76,7 @@ export function parseCheckOptions(text: string, where: SourceRange): CheckOption
   return options;
 }
 
-/** More findings than this are counted, not kept: the file may be hostile. */
+/** More findings than this are not kept: the file may be hostile. */
 const maxFindings = 1000;
 
 /** Collects findings, leaving out what the file asks to leave out. */
@@ -89,9 +89,14 @@ export class Findings {
     this.#options = parseCheckOptions(check?.value ?? 'error=false', check?.where ?? nowhere);
   }
 
+  /** Nothing more is kept: what would only be computed for a message need not be. */
+  get full(): boolean {
+    return this.list.length >= maxFindings;
+  }
+
   /** `comments` are those before the instruction: `# check=skip=Rule` there silences the rule for it alone. */
   report(rule: Rule, message: string, where: SourceRange, comments: readonly string[] = []): void {
-    if (this.list.length >= maxFindings) return;
+    if (this.full) return;
     const local = comments.map((comment) => localOptions(comment, where)).find((options) => options !== undefined);
     const on = (options: CheckOptions): boolean => has(options.experimental, rule);
     const off = (options: CheckOptions): boolean => has(options.skip, rule);

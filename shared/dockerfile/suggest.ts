@@ -15,13 +15,18 @@ export function distance(a: string, b: string, limit: number): number {
   return Math.min(row[b.length]!, limit);
 }
 
+/** No more options than this are compared: a hostile file has as many as it likes. */
+const maxOptions = 1000;
+
 /** The option nearest to `value`, or undefined when none is near or one is equal. */
 export function nearest(value: string, options: Iterable<string>, caseSensitive = true): string | undefined {
   if (value.length > 100) return undefined;
   const fold = (text: string): string => (caseSensitive ? text : text.toLowerCase());
   let best: string | undefined;
   let least = 3;
+  let count = 0;
   for (const option of options) {
+    if (++count > maxOptions) break;
     if (fold(option) === fold(value)) return undefined;
     const d = distance(fold(value), fold(option), least);
     if (d < least) {
