@@ -5,26 +5,30 @@ import { cacheKeys } from '../store/keys.ts';
 import type { Json, Table } from '../store/table.ts';
 import { type KeyStruct, keyOf } from './key.ts';
 
+export interface CachedStep {
+  readonly diffId: Digest;
+  /** Seconds since 1970 at which the layer was made (or SOURCE_DATE_EPOCH): what history says of it, so that a cached build repeats its image. */
+  readonly made: number;
+}
+
 export class BuildCache {
   readonly #table: Table;
-  readonly #clock: () => number;
 
-  /** `clock` in milliseconds: only the record's age, never part of a key. */
-  constructor(table: Table, clock: () => number) {
+  constructor(table: Table) {
     this.#table = table;
-    this.#clock = clock;
   }
 
-  /** diffID of the layer cached under the key; the caller checks that the layer is still stored. */
-  async lookup(struct: KeyStruct, signal?: AbortSignal): Promise<Digest | undefined> {
+  /** What is cached under the key; the caller checks that the layer is still stored. */
+  async lookup(struct: KeyStruct, signal?: AbortSignal): Promise<CachedStep | undefined> {
     const record = await this.#table.get(cacheKeys.step(keyOf(struct)), signal === undefined ? {} : { signal });
-    const value = record?.value as { readonly diffId?: unknown } | undefined;
-    return typeof value?.diffId === 'string' && isDigest(value.diffId) ? value.diffId : undefined;
+    const value = record?.value as { readonly diffId?: unknown; readonly made?: unknown } | undefined;
+    if (typeof value?.diffId !== 'string' || !isDigest(value.diffId) || typeof value.made !== 'number') return undefined;
+    return { diffId: value.diffId, made: value.made };
   }
 
   /** Idempotent; the last writer wins, and both are right: equal keys mean exchangeable results. */
-  async save(struct: KeyStruct, diffId: Digest, signal?: AbortSignal): Promise<void> {
-    const value: Json = { diffId, made: Math.floor(this.#clock() / 1000), parts: struct as unknown as Json };
+  async save(struct: KeyStruct, step: CachedStep, signal?: AbortSignal): Promise<void> {
+    const value: Json = { ...step, parts: struct as unknown as Json };
     await this.#table.put(cacheKeys.step(keyOf(struct)), value, {}, signal === undefined ? {} : { signal });
   }
 

@@ -30,28 +30,29 @@ export interface StepLog {
 
 export interface StepReport {
   readonly id: number;
-  output(stream: 'stdout' | 'stderr', text: string): void;
+  /** Resolves when there is room for more. */
+  output(stream: 'stdout' | 'stderr', text: string): void | Promise<void>;
   note(text: string): void;
   done(cached?: boolean): void;
   failed(message: string): void;
 }
 
 /** A log that hands every event to `emit`. */
-export function eventLog(emit: (event: BuildEvent) => void, clock: () => number): StepLog {
+export function eventLog(emit: (event: BuildEvent) => void | Promise<void>, clock: () => number): StepLog {
   let next = 0;
   return {
     start(name) {
       next += 1;
       const id = next;
-      emit({ type: 'started', id, name, at: clock() });
+      void emit({ type: 'started', id, name, at: clock() });
       return {
         id,
         output: (stream, text) => emit({ type: 'log', id, stream, text, at: clock() }),
-        note: (text) => emit({ type: 'note', id, text, at: clock() }),
-        done: (cached) => emit({ type: 'done', id, at: clock(), ...(cached ? { cached: true as const } : {}) }),
-        failed: (message) => emit({ type: 'failed', id, at: clock(), message }),
+        note: (text) => void emit({ type: 'note', id, text, at: clock() }),
+        done: (cached) => void emit({ type: 'done', id, at: clock(), ...(cached ? { cached: true as const } : {}) }),
+        failed: (message) => void emit({ type: 'failed', id, at: clock(), message }),
       };
     },
-    warning: (warning) => emit({ type: 'warning', warning }),
+    warning: (warning) => void emit({ type: 'warning', warning }),
   };
 }

@@ -17,6 +17,8 @@ export type KeyParts =
       readonly user: string;
       readonly cwd: string;
       readonly network: string;
+      /** Files shown to the command: name and digest of the content. */
+      readonly files?: readonly (readonly [name: string, content: Digest])[];
     }
   | {
       readonly kind: 'copy';
@@ -37,7 +39,7 @@ export type KeyParts =
       readonly unpack: boolean;
       readonly content: Digest;
     }
-  | { readonly kind: 'workdir'; readonly path: string };
+  | { readonly kind: 'workdir'; readonly path: string; readonly user?: string };
 
 export interface KeyStruct {
   readonly version: 1;

@@ -1,7 +1,8 @@
 // The image that a stage has made so far: its config and its layers. A value; each step answers a new one.
+
+import type { ChainId, Layer } from '../layer/layer.ts';
 import { chainId } from '../oci/chain.ts';
 import type { ImageConfig } from '../oci/config.ts';
-import type { ChainId, Layer } from '../layer/layer.ts';
 import { withHistory } from './config-edit.ts';
 import type { Step } from './plan.ts';
 
@@ -21,7 +22,10 @@ export const createdOf = (image: StageImage): string | undefined => rfc3339(imag
 /** The image after a step that edits the config only. */
 export function withConfig(image: StageImage, config: ImageConfig, step: Step): StageImage {
   const created = rfc3339(image.time);
-  return { ...image, config: withHistory(config, { createdBy: step.createdBy, ...(created === undefined ? {} : { created }), empty: true }) };
+  return {
+    ...image,
+    config: withHistory(config, { createdBy: step.createdBy, ...(created === undefined ? {} : { created }), empty: true }),
+  };
 }
 
 /** The image with one more layer; `time` in seconds since 1970. */

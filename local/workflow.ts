@@ -1,0 +1,118 @@
+// Drives builds in this process: plan, then every stage whose needs are met, side by side, then the tags. What Step Functions does in an
+// account, with the same functions.
+import { randomUUID } from 'node:crypto';
+import { errorDocument } from '../shared/api/http.ts';
+import { Channel } from '../shared/build/channel.ts';
+import { type BuildEvent, eventLog, type StepLog } from '../shared/build/events.ts';
+import { executeStage } from '../shared/build/executor.ts';
+import { finishBuild } from '../shared/build/finish.ts';
+import type { Plan } from '../shared/build/plan.ts';
+import type { ContextSource, StagePorts } from '../shared/build/ports.ts';
+import { type PreparedBuild, prepareBuild } from '../shared/build/prepare.ts';
+import type { BuildRequest } from '../shared/build/request.ts';
+import type { BuildService } from '../shared/build/service.ts';
+import type { StageImage } from '../shared/build/stage-image.ts';
+import { isCode, SlipwayError } from '../shared/errors.ts';
+import type { Catalog } from '../shared/store/catalog.ts';
+
+export interface WorkflowPorts extends Omit<StagePorts, 'log' | 'context' | 'noCache' | 'signal'> {
+  readonly catalog: Catalog;
+  /** Fetches an image into the home: for a base that is not here, or with `--pull`. */
+  readonly pull: (name: string, platform: Plan['platform'], signal: AbortSignal) => Promise<void>;
+  /** Opens the build's context, restricted to what the plan can touch. */
+  readonly openContext: (request: BuildRequest, needed: readonly string[], log: StepLog, signal: AbortSignal) => Promise<ContextSource>;
+}
+
+interface Running {
+  readonly events: Channel<BuildEvent>;
+  readonly stop: AbortController;
+}
+
+export class LocalBuilds implements BuildService {
+  readonly #ports: WorkflowPorts;
+  readonly #running = new Map<string, Running>();
+
+  constructor(ports: WorkflowPorts) {
+    this.#ports = ports;
+  }
+
+  async start(request: BuildRequest): Promise<string> {
+    const id = randomUUID();
+    const running: Running = { events: new Channel(), stop: new AbortController() };
+    this.#running.set(id, running);
+    void this.#run(request, running);
+    return id;
+  }
+
+  async *events(id: string): AsyncGenerator<BuildEvent> {
+    const running = this.#running.get(id);
+    if (running === undefined) throw new SlipwayError('NOT_FOUND', `there is no build ${id}`);
+    yield* running.events.read();
+    this.#running.delete(id);
+  }
+
+  async cancel(id: string): Promise<void> {
+    this.#running.get(id)?.stop.abort();
+  }
+
+  async #run(request: BuildRequest, { events, stop }: Running): Promise<void> {
+    const { clock } = this.#ports;
+    const log = eventLog((event) => events.push(event), clock);
+    try {
+      const { digest, tags } = await runBuild(request, this.#ports, log, stop);
+      await events.push({ type: 'result', digest, tags, at: clock() });
+    } catch (error) {
+      const known = stop.signal.aborted && !isCode(stop.signal.reason, 'STEP_FAILED') ? new SlipwayError('CANCELLED', 'cancelled') : asKnown(error);
+      await events.push({ type: 'error', failure: errorDocument(known), at: clock() });
+    }
+    events.end();
+  }
+}
+
+const asKnown = (error: unknown): SlipwayError =>
+  error instanceof SlipwayError ? error : new SlipwayError('INTERNAL', error instanceof Error ? error.message : String(error), { cause: error });
+
+async function runBuild(request: BuildRequest, ports: WorkflowPorts, log: StepLog, stop: AbortController): Promise<{ digest: string & `sha256:${string}`; tags: readonly string[] }> {
+  const { signal } = stop;
+  const build = await prepareBuild(request, { catalog: ports.catalog, blobs: ports.blobs, pull: ports.pull, log, signal });
+  for (const warning of build.plan.warnings) log.warning(warning);
+  let context: Promise<ContextSource> | undefined;
+  const stagePorts: StagePorts = {
+    ...ports,
+    log,
+    signal,
+    noCache: request.noCache,
+    ...(request.context.kind === 'none'
+      ? {}
+      : {
+          context: () => {
+            context ??= ports.openContext(request, build.contextPaths, log, signal);
+            return context;
+          },
+        }),
+  };
+  const image = await runStages(build, stagePorts, stop);
+  return finishBuild({ build, image }, { blobs: ports.blobs, catalog: ports.catalog, log });
+}
+
+/** The first failure stops the stages that are still running, and is the one that is reported. */
+async function runStages(build: PreparedBuild, ports: StagePorts, stop: AbortController): Promise<StageImage> {
+  const { plan } = build;
+  const finished = new Map<number, Promise<StageImage>>();
+  for (const stage of plan.stages) {
+    // Each stage comes after all it needs, so their promises are there.
+    const needs = stage.needs.map(async (index) => [index, await (finished.get(index) as Promise<StageImage>)] as const);
+    const done = (async () => {
+      const ready = new Map<number | string, StageImage>([...build.images, ...(await Promise.all(needs))]);
+      const start = stage.base.kind === 'stage' ? build.startFrom(ready.get(stage.base.stage) as StageImage) : (build.starts.get(stage.index) as StageImage);
+      return executeStage({ plan, stage, start, sources: ready }, ports);
+    })();
+    done.catch((error: unknown) => stop.abort(error));
+    finished.set(stage.index, done);
+  }
+  const settled = await Promise.allSettled(finished.values());
+  const failures = settled.filter((s) => s.status === 'rejected').map((s) => s.reason as unknown);
+  const first = failures.find((f) => !isCode(f, 'CANCELLED')) ?? failures[0];
+  if (first !== undefined) throw first;
+  return finished.get(plan.target) as Promise<StageImage>;
+}

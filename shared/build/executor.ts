@@ -1,0 +1,137 @@
+// The stage executor: takes the steps of one stage in turn; each is looked up by its key, or done and kept. It knows nothing of where it
+// runs: every effect goes through the ports.
+import { isCode, SlipwayError, throwIfCancelled } from '../errors.ts';
+import type { ChainId, Layer } from '../layer/layer.ts';
+import { formatPlatform } from '../oci/platform.ts';
+import { applyEdit } from './config-edit.ts';
+import type { StepReport } from './events.ts';
+import type { KeyParts, KeyStruct } from './key.ts';
+import type { Operation, Plan, PlannedStage, Step } from './plan.ts';
+import type { StagePorts } from './ports.ts';
+import { type StageImage, withConfig, withLayer } from './stage-image.ts';
+import { stepTitle } from './titles.ts';
+
+export interface StageInput {
+  readonly plan: Plan;
+  readonly stage: PlannedStage;
+  /** What the stage starts from. */
+  readonly start: StageImage;
+  /** The finished image of each stage it needs, and of each image it copies from (by manifest digest). */
+  readonly sources: ReadonlyMap<number | string, StageImage>;
+}
+
+/** A step made ready: its key, and how to do it when the key misses. */
+export interface Prepared {
+  readonly key: KeyParts;
+  /** The chain the key is over; '' for what does not depend on its parent (--link). Default: the image so far. */
+  readonly parent?: ChainId;
+  make(report: StepReport): Promise<Layer>;
+}
+
+export interface StepInput<K extends Operation['kind']> {
+  readonly operation: Extract<Operation, { readonly kind: K }>;
+  readonly step: Step;
+  readonly image: StageImage;
+  readonly input: StageInput;
+  readonly ports: StagePorts;
+}
+
+/** @throws SlipwayError with the place of the step that failed; CANCELLED when the ports' signal fires */
+export async function executeStage(input: StageInput, ports: StagePorts): Promise<StageImage> {
+  const { plan, stage } = input;
+  let image = input.start;
+  ports.log.start(stepTitle(plan, stage, 1, `FROM ${baseName(stage)}`)).done(true);
+  let position = 1;
+  for (const step of stage.steps) {
+    throwIfCancelled(ports.signal);
+    if (step.operation.kind === 'config') {
+      image = withConfig(image, applyEdit(image.config, step.operation.edit), step);
+      continue;
+    }
+    position += 1;
+    image = await layerStep(image, step, stepTitle(plan, stage, position, step.display), input, ports);
+  }
+  return image;
+}
+
+function baseName(stage: PlannedStage): string {
+  const { base } = stage;
+  if (base.kind === 'scratch') return 'scratch';
+  return base.kind === 'image' ? `${base.name}@${base.digest}` : `stage ${base.stage}`;
+}
+
+async function layerStep(
+  image: StageImage,
+  step: Step,
+  title: string,
+  input: StageInput,
+  ports: StagePorts,
+): Promise<StageImage> {
+  const { plan } = input;
+  const report = ports.log.start(title);
+  try {
+    const prepared = await prepare(step, image, input, ports);
+    const struct: KeyStruct = {
+      version: 1,
+      parent: prepared.parent ?? image.chain,
+      platform: formatPlatform(plan.platform),
+      ...(plan.epoch === undefined ? {} : { epoch: plan.epoch }),
+      operation: prepared.key,
+    };
+    const hit = ports.noCache ? undefined : await ports.cache.lookup(struct, ports.signal);
+    const found = hit === undefined ? undefined : await ports.layers.find(hit.diffId);
+    if (hit !== undefined && found !== undefined) {
+      report.done(true);
+      return afterStep(withLayer(image, found, step, hit.made), step);
+    }
+    const layer = await prepared.make(report);
+    const made = plan.epoch ?? Math.floor(ports.clock() / 1000);
+    await ports.cache.save(struct, { diffId: layer.diffId, made }, ports.signal);
+    report.done();
+    return afterStep(withLayer(image, layer, step, made), step);
+  } catch (error) {
+    const known =
+      ports.signal.aborted && !isCode(error, 'STEP_FAILED')
+        ? new SlipwayError('CANCELLED', 'cancelled', { cause: error })
+        : error;
+    report.failed(known instanceof Error ? known.message : String(known));
+    throw atStep(known, step);
+  }
+}
+
+/** WORKDIR is a layer and an edit in one. */
+function afterStep(image: StageImage, step: Step): StageImage {
+  if (step.operation.kind !== 'workdir') return image;
+  return { ...image, config: applyEdit(image.config, { set: { WorkingDir: step.operation.path } }) };
+}
+
+/** Each kind of step is a module of its own, loaded when the first of the kind is met. */
+async function prepare(step: Step, image: StageImage, input: StageInput, ports: StagePorts): Promise<Prepared> {
+  const { operation } = step;
+  switch (operation.kind) {
+    case 'run':
+      return (await import('./step-run.ts')).prepareRun({ operation, step, image, input, ports });
+    case 'copy':
+      return (await import('./step-copy.ts')).prepareCopy({ operation, step, image, input, ports });
+    case 'fetch':
+      return (await import('./step-fetch.ts')).prepareFetch({ operation, step, image, input, ports });
+    case 'workdir':
+      return (await import('./step-workdir.ts')).prepareWorkdir({ operation, step, image, input, ports });
+    case 'config':
+      throw new SlipwayError('INTERNAL', 'a config edit makes no layer');
+  }
+}
+
+/** The same error, with the step's place in the Dockerfile unless it has one. */
+function atStep(error: unknown, step: Step): unknown {
+  if (error instanceof SlipwayError) {
+    if (error.where !== undefined || error.code === 'CANCELLED') return error;
+    return new SlipwayError(error.code, error.message, {
+      where: step.where,
+      cause: error.cause ?? error,
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      ...(error.details === undefined ? {} : { details: error.details }),
+    });
+  }
+  return error;
+}

@@ -1,0 +1,80 @@
+// What the stage executor is given. Where it runs (this process, a function, a VM) is told to it only through these.
+import type { Context } from '../context/list.ts';
+import type { Body, Entry, EntryWithBody } from '../layer/entry.ts';
+import type { Layer } from '../layer/layer.ts';
+import type { Toc } from '../layer/toc.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Sandbox } from '../sandbox/sandbox.ts';
+import type { Blobs } from '../store/blobs.ts';
+import type { BuildCache } from './cache.ts';
+import type { StepLog } from './events.ts';
+
+/** Where the contents of a context's entries come from. */
+export interface ContextSource {
+  readonly list: Context;
+  body(entry: Entry): Body | Promise<Body>;
+  /** Keeps projects apart where results of the same instruction are looked up again. */
+  readonly scope: string;
+}
+
+/** Layers that are stored, and what is known about them. */
+export interface LayerStore {
+  /** The stored layer of this diffID, or undefined when its blob is not (or no longer) there. */
+  find(diffId: Digest): Promise<Layer | undefined>;
+  /** Its table of contents; made by reading the blob once when there is none yet. */
+  toc(layer: Layer): Promise<Toc>;
+  /**
+   * Writes a layer from entries in path order and records it. `like` is a layer that probably has much in common: its unchanged members
+   * are copied. The bytes do not depend on it.
+   */
+  write(
+    entries: Iterable<EntryWithBody> | AsyncIterable<EntryWithBody>,
+    like: Digest | undefined,
+    options: { readonly epoch?: number; readonly signal?: AbortSignal },
+  ): Promise<Layer>;
+  /** Contents of entries of a stored layer. `use` may read the bodies until it resolves. */
+  bodies<T>(
+    layer: Layer,
+    entries: readonly Entry[],
+    use: (body: (entry: Entry) => Body) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T>;
+}
+
+/** Root file systems for RUN. Absent where nothing may be executed. */
+export interface RunRoots {
+  readonly sandbox: Sandbox;
+  /** The unpacked directories of the layers, bottom first; made where they are missing. */
+  lowers(layers: readonly Layer[], signal?: AbortSignal): Promise<readonly string[]>;
+  /** A fresh writable directory for one step, gone when disposed. */
+  scratch(): Promise<Scratch>;
+  /** What the step changed, as layer entries. Times later than `epoch` are set to it, on disk too: the tree then equals an unpacked layer. */
+  changes(
+    upper: string,
+    options: { readonly epoch?: number; readonly signal?: AbortSignal },
+  ): Promise<Iterable<EntryWithBody> | AsyncIterable<EntryWithBody>>;
+  /** Hands the step's directory over as the unpacked form of the layer that was made from it. */
+  adopt(diffId: Digest, upper: string): Promise<void>;
+}
+
+export interface Scratch extends AsyncDisposable {
+  readonly upper: string;
+  readonly work: string;
+  /** For small files shown to the step. */
+  readonly files: string;
+}
+
+export interface StagePorts {
+  readonly blobs: Blobs;
+  readonly cache: BuildCache;
+  readonly layers: LayerStore;
+  readonly log: StepLog;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+  /** Undefined when the build has no context. */
+  readonly context?: () => Promise<ContextSource>;
+  readonly roots?: () => Promise<RunRoots>;
+  /** `--no-cache`: nothing is looked up; what is made is still kept. */
+  readonly noCache: boolean;
+  readonly signal: AbortSignal;
+}

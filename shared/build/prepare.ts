@@ -1,0 +1,115 @@
+// From a request to a build that can be run: the Dockerfile planned, bases resolved (and fetched when they are not here), start images
+// loaded, the context's share named. Nothing of the build has run yet, and everything wrong with the Dockerfile has been said.
+import { SlipwayError } from '../errors.ts';
+import { loadStageImage } from './base-image.ts';
+import { chainIds } from '../oci/chain.ts';
+import type { Digest } from '../oci/digest.ts';
+import { formatPlatform, hostPlatform, parsePlatform, type Platform } from '../oci/platform.ts';
+import { parseReference, parseTarget, type Reference, withDefaultTag } from '../oci/reference.ts';
+import type { Blobs } from '../store/blobs.ts';
+import type { Catalog } from '../store/catalog.ts';
+import { startConfig } from './config-edit.ts';
+import type { StepLog } from './events.ts';
+import type { Plan, PlannedStage } from './plan.ts';
+import { planBuild } from './planner.ts';
+import type { BuildRequest } from './request.ts';
+import type { StageImage } from './stage-image.ts';
+
+export interface PreparePorts {
+  readonly catalog: Catalog;
+  readonly blobs: Blobs;
+  readonly pull: (name: string, platform: Platform, signal: AbortSignal) => Promise<void>;
+  readonly log: StepLog;
+  readonly signal: AbortSignal;
+}
+
+export interface PreparedBuild {
+  readonly plan: Plan;
+  /** By stage index: what stages on an image or on scratch start from. */
+  readonly starts: ReadonlyMap<number, StageImage>;
+  /** Images that COPY --from reads, by manifest digest. */
+  readonly images: ReadonlyMap<string, StageImage>;
+  /** What a stage on another stage starts from. */
+  readonly startFrom: (image: StageImage) => StageImage;
+  /** Sources of COPY and ADD from the context, as written. */
+  readonly contextPaths: readonly string[];
+  readonly tags: readonly (Reference & { readonly tag: string })[];
+}
+
+export async function prepareBuild(request: BuildRequest, ports: PreparePorts): Promise<PreparedBuild> {
+  // F42: tags are checked before any work starts.
+  const tags = request.tags.map(parseTarget);
+  const host = hostPlatform();
+  const platform = request.platform === undefined ? host : parsePlatform(request.platform, host);
+  const loaded = new Map<Digest, StageImage>();
+  const definition = ports.log.start(`[internal] load build definition from ${request.dockerfile.name}`);
+  definition.done();
+  const plan = await planBuild(
+    {
+      dockerfile: request.dockerfile,
+      buildArgs: request.buildArgs,
+      labels: request.labels,
+      platform,
+      buildPlatform: host,
+      hasContext: request.context.kind !== 'none',
+      ...(request.target === undefined ? {} : { target: request.target }),
+      ...(request.network === undefined ? {} : { network: networkOf(request.network) }),
+    },
+    {
+      resolveImage: async (name, wanted) => {
+        const image = await resolveBase(name, wanted, request.pull, ports);
+        loaded.set(image.digest, image.image);
+        return { name, digest: image.digest, config: image.image.config };
+      },
+    },
+  );
+  const starts = new Map<number, StageImage>();
+  for (const stage of plan.stages) {
+    if (stage.base.kind === 'stage') continue;
+    const config = plan.stageConfigs[stage.index];
+    if (config === undefined) throw new SlipwayError('INTERNAL', `stage ${stage.index} has no config to start from`);
+    const base = stage.base.kind === 'image' ? loaded.get(stage.base.digest) : undefined;
+    starts.set(stage.index, { config, layers: base?.layers ?? [], chain: base?.chain ?? chainIds([]).at(-1) ?? '', time: base?.time });
+  }
+  return {
+    plan,
+    starts,
+    images: new Map(loaded),
+    startFrom: (image) => ({ ...image, config: startConfig(image.config, plan.platform) }),
+    contextPaths: plan.stages.flatMap(contextPathsOf),
+    tags,
+  };
+}
+
+function contextPathsOf(stage: PlannedStage): readonly string[] {
+  return stage.steps.flatMap(({ operation }) => (operation.kind === 'copy' && operation.from.kind === 'context' ? operation.sources : []));
+}
+
+function networkOf(text: string): 'host' | 'none' {
+  if (text === 'none') return 'none';
+  if (text === 'host' || text === 'default') return 'host';
+  throw new SlipwayError('UNSUPPORTED', `network "${text}" is not supported`, { hint: 'RUN steps use the machine’s network (default, host) or none' });
+}
+
+/** The image here, or fetched: locally present names are not looked up elsewhere unless `--pull` asks for it. */
+async function resolveBase(name: string, platform: Platform, always: boolean, ports: PreparePorts): Promise<{ digest: Digest; image: StageImage }> {
+  const reference = withDefaultTag(parseReference(name));
+  const report = ports.log.start(`[internal] load metadata for ${reference.repository}${reference.tag === undefined ? '' : `:${reference.tag}`}`);
+  try {
+    const find = () => ports.catalog.resolve(reference.repository, reference.digest ?? (reference.tag as string), { signal: ports.signal });
+    let record = await find();
+    if (record === undefined || always) {
+      await ports.pull(name, platform, ports.signal);
+      record = await find();
+    }
+    if (record === undefined) throw new SlipwayError('NOT_FOUND', `${name}: not found`);
+    const image = await loadStageImage(ports.blobs, record.digest, platform, name);
+    report.done();
+    return image;
+  } catch (error) {
+    report.failed(error instanceof Error ? error.message : String(error));
+    throw error;
+  }
+}
+
+export const describePlatform = formatPlatform;

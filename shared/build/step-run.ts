@@ -1,0 +1,86 @@
+// RUN: the only step that needs a root file system. The upper directory of its overlay is the change set; nothing is scanned but that.
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { resolveUser } from '../container/user.ts';
+import { SlipwayError } from '../errors.ts';
+import { MergedTree } from '../layer/merged.ts';
+import { sha256 } from '../oci/digest.ts';
+import type { SandboxMount } from '../sandbox/sandbox.ts';
+import type { Prepared, StepInput } from './executor.ts';
+
+export function prepareRun({ operation, step, image, input, ports }: StepInput<'run'>): Prepared {
+  const files = operation.files ?? [];
+  return {
+    key: {
+      kind: 'run',
+      args: operation.args,
+      env: operation.env,
+      user: operation.user,
+      cwd: operation.cwd,
+      network: operation.network,
+      ...(files.length === 0 ? {} : { files: files.map((file) => [file.name, sha256(file.content)] as const) }),
+    },
+    async make(report) {
+      if (ports.roots === undefined) {
+        throw new SlipwayError('SANDBOX_UNAVAILABLE', 'RUN cannot be executed here', {
+          hint: 'a runner with a sandbox is needed for stages with RUN',
+        });
+      }
+      const roots = await ports.roots();
+      const { epoch } = input.plan;
+      const { signal } = ports;
+      const lowers = await roots.lowers(image.layers, signal);
+      const tree = new MergedTree(await Promise.all(image.layers.map((layer) => ports.layers.toc(layer))));
+      const user = resolveUser(operation.user, { passwd: textOf(tree, 'etc/passwd'), group: textOf(tree, 'etc/group') });
+      await using scratch = await roots.scratch();
+      const mounts: SandboxMount[] = [];
+      for (const [index, file] of files.entries()) {
+        const source = join(scratch.files, String(index));
+        await writeFile(source, file.content, { mode: 0o755 });
+        mounts.push({ kind: 'bind', source, target: `/dev/pipes/${file.name}`, readonly: true });
+      }
+      const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
+      const result = await roots.sandbox.run(
+        {
+          root: { kind: 'overlay', lowers, upper: scratch.upper, work: scratch.work },
+          args: operation.args,
+          env: withHome([...operation.env, ...operation.proxyEnv], user.home),
+          cwd: operation.cwd,
+          user,
+          network: operation.network,
+          hostname: 'slipway-build',
+          mounts,
+          stdio: {
+            kind: 'pipe',
+            onOutput: (stream, chunk) => report.output(stream, decoders[stream].decode(chunk, { stream: true })),
+          },
+        },
+        { signal },
+      );
+      if (result.exitCode !== 0) {
+        const command = operation.args.join(' ');
+        const why =
+          result.notStarted === undefined
+            ? `did not complete successfully: exit code: ${result.exitCode}`
+            : `could not be started: ${result.notStarted}`;
+        throw new SlipwayError('STEP_FAILED', `process "${command}" ${why}`, {
+          where: step.where,
+          details: { exitCode: result.exitCode, step: step.display },
+        });
+      }
+      const entries = await roots.changes(scratch.upper, { signal, ...(epoch === undefined ? {} : { epoch }) });
+      const layer = await ports.layers.write(entries, undefined, { signal, ...(epoch === undefined ? {} : { epoch }) });
+      await roots.adopt(layer.diffId, scratch.upper);
+      return layer;
+    },
+  };
+}
+
+const textOf = (tree: MergedTree, path: string): string | undefined => {
+  const bytes = tree.content(path);
+  return bytes === undefined ? undefined : Buffer.from(bytes).toString('utf8');
+};
+
+/** As runc does: HOME from the image's passwd unless the image sets it. */
+const withHome = (env: readonly string[], home: string): readonly string[] =>
+  env.some((e) => e.startsWith('HOME=')) ? env : [...env, `HOME=${home}`];
