@@ -5,7 +5,7 @@ import { errorDocument } from '../shared/api/http.ts';
 import { Channel } from '../shared/build/channel.ts';
 import { type BuildEvent, eventLog, type StepLog } from '../shared/build/events.ts';
 import { executeStage } from '../shared/build/executor.ts';
-import { finishBuild } from '../shared/build/finish.ts';
+import { type Finished, finishBuild } from '../shared/build/finish.ts';
 import type { Plan } from '../shared/build/plan.ts';
 import type { ContextSource, StagePorts } from '../shared/build/ports.ts';
 import { type PreparedBuild, prepareBuild } from '../shared/build/prepare.ts';
@@ -20,7 +20,12 @@ export interface WorkflowPorts extends Omit<StagePorts, 'log' | 'context' | 'noC
   /** Fetches an image into the home: for a base that is not here, or with `--pull`. */
   readonly pull: (name: string, platform: Plan['platform'], signal: AbortSignal) => Promise<void>;
   /** Opens the build's context, restricted to what the plan can touch. */
-  readonly openContext: (request: BuildRequest, needed: readonly string[], log: StepLog, signal: AbortSignal) => Promise<ContextSource>;
+  readonly openContext: (
+    request: BuildRequest,
+    needed: readonly string[],
+    log: StepLog,
+    signal: AbortSignal,
+  ) => Promise<ContextSource>;
 }
 
 interface Running {
@@ -62,7 +67,10 @@ export class LocalBuilds implements BuildService {
       const { digest, tags } = await runBuild(request, this.#ports, log, stop);
       await events.push({ type: 'result', digest, tags, at: clock() });
     } catch (error) {
-      const known = stop.signal.aborted && !isCode(stop.signal.reason, 'STEP_FAILED') ? new SlipwayError('CANCELLED', 'cancelled') : asKnown(error);
+      const known =
+        stop.signal.aborted && !isCode(stop.signal.reason, 'STEP_FAILED')
+          ? new SlipwayError('CANCELLED', 'cancelled')
+          : asKnown(error);
       await events.push({ type: 'error', failure: errorDocument(known), at: clock() });
     }
     events.end();
@@ -70,9 +78,11 @@ export class LocalBuilds implements BuildService {
 }
 
 const asKnown = (error: unknown): SlipwayError =>
-  error instanceof SlipwayError ? error : new SlipwayError('INTERNAL', error instanceof Error ? error.message : String(error), { cause: error });
+  error instanceof SlipwayError
+    ? error
+    : new SlipwayError('INTERNAL', error instanceof Error ? error.message : String(error), { cause: error });
 
-async function runBuild(request: BuildRequest, ports: WorkflowPorts, log: StepLog, stop: AbortController): Promise<{ digest: string & `sha256:${string}`; tags: readonly string[] }> {
+async function runBuild(request: BuildRequest, ports: WorkflowPorts, log: StepLog, stop: AbortController): Promise<Finished> {
   const { signal } = stop;
   const build = await prepareBuild(request, { catalog: ports.catalog, blobs: ports.blobs, pull: ports.pull, log, signal });
   for (const warning of build.plan.warnings) log.warning(warning);
@@ -92,7 +102,7 @@ async function runBuild(request: BuildRequest, ports: WorkflowPorts, log: StepLo
         }),
   };
   const image = await runStages(build, stagePorts, stop);
-  return finishBuild({ build, image }, { blobs: ports.blobs, catalog: ports.catalog, log });
+  return finishBuild(build, image, { blobs: ports.blobs, catalog: ports.catalog, log, signal });
 }
 
 /** The first failure stops the stages that are still running, and is the one that is reported. */
@@ -104,7 +114,10 @@ async function runStages(build: PreparedBuild, ports: StagePorts, stop: AbortCon
     const needs = stage.needs.map(async (index) => [index, await (finished.get(index) as Promise<StageImage>)] as const);
     const done = (async () => {
       const ready = new Map<number | string, StageImage>([...build.images, ...(await Promise.all(needs))]);
-      const start = stage.base.kind === 'stage' ? build.startFrom(ready.get(stage.base.stage) as StageImage) : (build.starts.get(stage.index) as StageImage);
+      const start =
+        stage.base.kind === 'stage'
+          ? build.startFrom(ready.get(stage.base.stage) as StageImage)
+          : (build.starts.get(stage.index) as StageImage);
       return executeStage({ plan, stage, start, sources: ready }, ports);
     })();
     done.catch((error: unknown) => stop.abort(error));

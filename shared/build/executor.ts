@@ -26,6 +26,8 @@ export interface Prepared {
   /** The chain the key is over; '' for what does not depend on its parent (--link). Default: the image so far. */
   readonly parent?: ChainId;
   make(report: StepReport): Promise<Layer>;
+  /** Gives back what was taken to compute the key. */
+  close?(): Promise<void>;
 }
 
 export interface StepInput<K extends Operation['kind']> {
@@ -70,7 +72,9 @@ async function layerStep(
   const { plan } = input;
   const report = ports.log.start(title);
   try {
+    await using stack = new AsyncDisposableStack();
     const prepared = await prepare(step, image, input, ports);
+    if (prepared.close !== undefined) stack.defer(prepared.close);
     const struct: KeyStruct = {
       version: 1,
       parent: prepared.parent ?? image.chain,

@@ -22,11 +22,11 @@ export type KeyParts =
     }
   | {
       readonly kind: 'copy';
-      readonly sources: readonly string[];
       readonly destination: string;
       readonly chown?: string;
       readonly chmod?: string;
       readonly unpack: boolean;
+      readonly link?: true;
       /** Digest over the matched entries: see `contentDigest`. For COPY --from the copied content only (C06). */
       readonly content: Digest;
     }
@@ -37,6 +37,7 @@ export type KeyParts =
       readonly chown?: string;
       readonly chmod?: string;
       readonly unpack: boolean;
+      readonly link?: true;
       readonly content: Digest;
     }
   | { readonly kind: 'workdir'; readonly path: string; readonly user?: string };

@@ -2,7 +2,7 @@
 import type { Context } from '../context/list.ts';
 import type { Body, Entry, EntryWithBody } from '../layer/entry.ts';
 import type { Layer } from '../layer/layer.ts';
-import type { Toc } from '../layer/toc.ts';
+import type { MergedTree } from '../layer/merged.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import type { Blobs } from '../store/blobs.ts';
@@ -21,8 +21,8 @@ export interface ContextSource {
 export interface LayerStore {
   /** The stored layer of this diffID, or undefined when its blob is not (or no longer) there. */
   find(diffId: Digest): Promise<Layer | undefined>;
-  /** Its table of contents; made by reading the blob once when there is none yet. */
-  toc(layer: Layer): Promise<Toc>;
+  /** The file system that the layers make, from their tables of contents; a missing table is made by reading its layer once. */
+  tree(layers: readonly Layer[]): Promise<MergedTree>;
   /**
    * Writes a layer from entries in path order and records it. `like` is a layer that probably has much in common: its unchanged members
    * are copied. The bytes do not depend on it.
@@ -30,14 +30,15 @@ export interface LayerStore {
   write(
     entries: Iterable<EntryWithBody> | AsyncIterable<EntryWithBody>,
     like: Digest | undefined,
-    options: { readonly epoch?: number; readonly signal?: AbortSignal },
+    options: { readonly epoch?: number; readonly signal: AbortSignal },
   ): Promise<Layer>;
-  /** Contents of entries of a stored layer. `use` may read the bodies until it resolves. */
-  bodies<T>(
-    layer: Layer,
-    entries: readonly Entry[],
+  /** Calls `use` with the contents of `wanted`, entries of `tree`, which is the tree of `layers`. */
+  withBodies<T>(
+    layers: readonly Layer[],
+    tree: MergedTree,
+    wanted: readonly Entry[],
     use: (body: (entry: Entry) => Body) => Promise<T>,
-    signal?: AbortSignal,
+    signal: AbortSignal,
   ): Promise<T>;
 }
 
@@ -57,6 +58,11 @@ export interface RunRoots {
   adopt(diffId: Digest, upper: string): Promise<void>;
 }
 
+/** A folder that is gone when disposed. */
+export interface ScratchFolder extends AsyncDisposable {
+  readonly path: string;
+}
+
 export interface Scratch extends AsyncDisposable {
   readonly upper: string;
   readonly work: string;
@@ -74,6 +80,8 @@ export interface StagePorts {
   /** Undefined when the build has no context. */
   readonly context?: () => Promise<ContextSource>;
   readonly roots?: () => Promise<RunRoots>;
+  /** For what a step must keep on disk for a while: members of archives, files from other layers. */
+  readonly scratch: () => Promise<ScratchFolder>;
   /** `--no-cache`: nothing is looked up; what is made is still kept. */
   readonly noCache: boolean;
   readonly signal: AbortSignal;

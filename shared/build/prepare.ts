@@ -1,13 +1,13 @@
 // From a request to a build that can be run: the Dockerfile planned, bases resolved (and fetched when they are not here), start images
 // loaded, the context's share named. Nothing of the build has run yet, and everything wrong with the Dockerfile has been said.
 import { SlipwayError } from '../errors.ts';
-import { loadStageImage } from './base-image.ts';
 import { chainIds } from '../oci/chain.ts';
 import type { Digest } from '../oci/digest.ts';
-import { formatPlatform, hostPlatform, parsePlatform, type Platform } from '../oci/platform.ts';
+import { hostPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
 import { parseReference, parseTarget, type Reference, withDefaultTag } from '../oci/reference.ts';
 import type { Blobs } from '../store/blobs.ts';
 import type { Catalog } from '../store/catalog.ts';
+import { loadStageImage } from './base-image.ts';
 import { startConfig } from './config-edit.ts';
 import type { StepLog } from './events.ts';
 import type { Plan, PlannedStage } from './plan.ts';
@@ -69,7 +69,12 @@ export async function prepareBuild(request: BuildRequest, ports: PreparePorts): 
     const config = plan.stageConfigs[stage.index];
     if (config === undefined) throw new SlipwayError('INTERNAL', `stage ${stage.index} has no config to start from`);
     const base = stage.base.kind === 'image' ? loaded.get(stage.base.digest) : undefined;
-    starts.set(stage.index, { config, layers: base?.layers ?? [], chain: base?.chain ?? chainIds([]).at(-1) ?? '', time: base?.time });
+    starts.set(stage.index, {
+      config,
+      layers: base?.layers ?? [],
+      chain: base?.chain ?? chainIds([]).at(-1) ?? '',
+      time: base?.time,
+    });
   }
   return {
     plan,
@@ -82,28 +87,40 @@ export async function prepareBuild(request: BuildRequest, ports: PreparePorts): 
 }
 
 function contextPathsOf(stage: PlannedStage): readonly string[] {
-  return stage.steps.flatMap(({ operation }) => (operation.kind === 'copy' && operation.from.kind === 'context' ? operation.sources : []));
+  return stage.steps.flatMap(({ operation }) =>
+    operation.kind === 'copy' && operation.from.kind === 'context' ? operation.sources : [],
+  );
 }
 
 function networkOf(text: string): 'host' | 'none' {
   if (text === 'none') return 'none';
   if (text === 'host' || text === 'default') return 'host';
-  throw new SlipwayError('UNSUPPORTED', `network "${text}" is not supported`, { hint: 'RUN steps use the machine’s network (default, host) or none' });
+  throw new SlipwayError('UNSUPPORTED', `network "${text}" is not supported`, {
+    hint: 'RUN steps use the machine’s network (default, host) or none',
+  });
 }
 
 /** The image here, or fetched: locally present names are not looked up elsewhere unless `--pull` asks for it. */
-async function resolveBase(name: string, platform: Platform, always: boolean, ports: PreparePorts): Promise<{ digest: Digest; image: StageImage }> {
+async function resolveBase(
+  name: string,
+  platform: Platform,
+  always: boolean,
+  ports: PreparePorts,
+): Promise<{ digest: Digest; image: StageImage }> {
   const reference = withDefaultTag(parseReference(name));
-  const report = ports.log.start(`[internal] load metadata for ${reference.repository}${reference.tag === undefined ? '' : `:${reference.tag}`}`);
+  const report = ports.log.start(
+    `[internal] load metadata for ${reference.repository}${reference.tag === undefined ? '' : `:${reference.tag}`}`,
+  );
   try {
-    const find = () => ports.catalog.resolve(reference.repository, reference.digest ?? (reference.tag as string), { signal: ports.signal });
+    const find = () =>
+      ports.catalog.resolve(reference.repository, reference.digest ?? (reference.tag as string), { signal: ports.signal });
     let record = await find();
     if (record === undefined || always) {
       await ports.pull(name, platform, ports.signal);
       record = await find();
     }
     if (record === undefined) throw new SlipwayError('NOT_FOUND', `${name}: not found`);
-    const image = await loadStageImage(ports.blobs, record.digest, platform, name);
+    const image = await loadStageImage(ports.blobs, record.digest, platform, ports.signal);
     report.done();
     return image;
   } catch (error) {
@@ -111,5 +128,3 @@ async function resolveBase(name: string, platform: Platform, always: boolean, po
     throw error;
   }
 }
-
-export const describePlatform = formatPlatform;

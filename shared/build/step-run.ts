@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { resolveUser } from '../container/user.ts';
 import { SlipwayError } from '../errors.ts';
-import { MergedTree } from '../layer/merged.ts';
+import type { MergedTree } from '../layer/merged.ts';
 import { sha256 } from '../oci/digest.ts';
 import type { SandboxMount } from '../sandbox/sandbox.ts';
 import type { Prepared, StepInput } from './executor.ts';
@@ -30,7 +30,7 @@ export function prepareRun({ operation, step, image, input, ports }: StepInput<'
       const { epoch } = input.plan;
       const { signal } = ports;
       const lowers = await roots.lowers(image.layers, signal);
-      const tree = new MergedTree(await Promise.all(image.layers.map((layer) => ports.layers.toc(layer))));
+      const tree = await ports.layers.tree(image.layers);
       const user = resolveUser(operation.user, { passwd: textOf(tree, 'etc/passwd'), group: textOf(tree, 'etc/group') });
       await using scratch = await roots.scratch();
       const mounts: SandboxMount[] = [];

@@ -1,18 +1,19 @@
 // WORKDIR: makes the directories that are missing, always as a layer (BuildKit does so, F43), with nothing of the parent unpacked.
-import { resolveUser } from '../container/user.ts';
-import type { EntryWithBody } from '../layer/entry.ts';
-import { MergedTree } from '../layer/merged.ts';
-import { missingDirectories } from './copy-entries.ts';
+import { directoryEntries } from './copy-entries.ts';
+import { resolveOwner } from './copy-owner.ts';
 import type { Prepared, StepInput } from './executor.ts';
+import { resolvePath } from './tree-path.ts';
 
 export function prepareWorkdir({ operation, image, input, ports }: StepInput<'workdir'>): Prepared {
+  const { path, user } = operation;
   return {
-    key: { kind: 'workdir', path: operation.path, ...(operation.user === undefined ? {} : { user: operation.user }) },
+    key: { kind: 'workdir', path, ...(user === undefined ? {} : { user }) },
     async make() {
-      void resolveUser;
-      const tree = new MergedTree(await Promise.all(image.layers.map((layer) => ports.layers.toc(layer))));
+      const parent = await ports.layers.tree(image.layers);
       const { epoch } = input.plan;
-      const entries: EntryWithBody[] = missingDirectories(tree, operation.path, { uid: 0, gid: 0, mtime: epoch ?? 0 });
+      const owner =
+        user === undefined ? { uid: 0, gid: 0 } : resolveOwner(user, (file) => parent.content(resolvePath(parent, file)));
+      const entries = await directoryEntries(path, { parent, owner, time: epoch ?? 0 });
       return ports.layers.write(entries, undefined, { signal: ports.signal, ...(epoch === undefined ? {} : { epoch }) });
     },
   };

@@ -1,0 +1,78 @@
+// COPY and ADD: from lists to a layer. The key is over what is matched; nothing of the parent is unpacked or downloaded (N03).
+import { SlipwayError } from '../errors.ts';
+import type { Entry } from '../layer/entry.ts';
+import type { Layer } from '../layer/layer.ts';
+import { canonicalJson } from '../oci/encode.ts';
+import type { CopyTarget } from './copy-entries.ts';
+import { contentDigest, contentParts, type Match, type MatchOptions, matchSources } from './copy-match.ts';
+import type { Prepared, StepInput } from './executor.ts';
+import type { StageImage } from './stage-image.ts';
+
+export async function prepareCopy(given: StepInput<'copy'>): Promise<Prepared> {
+  const { operation } = given;
+  const { from } = operation;
+  if (from.kind !== 'context') return fromImage(given, from.kind === 'stage' ? from.stage : from.digest);
+  const inlineOnly = operation.sources.length === 0;
+  if (given.ports.context === undefined && !inlineOnly) {
+    throw new SlipwayError('CONTEXT', 'this build has no context to copy from', { hint: 'give the folder: slipway build PATH' });
+  }
+  const source = inlineOnly ? undefined : await given.ports.context?.();
+  const { emptySource } = await import('./copy-source.ts');
+  const { list, body, scope } = source ?? emptySource;
+  const options: MatchOptions = { ignoredBy: (path) => list.ignoredBy(path) };
+  return prepared(given, matchSources(operation, list, options), scope, async (layer) => layer((entry) => body(entry)));
+}
+
+async function fromImage(given: StepInput<'copy'>, source: number | string): Promise<Prepared> {
+  const { operation, input, ports } = given;
+  const image = input.sources.get(source) as StageImage;
+  const tree = await ports.layers.tree(image.layers);
+  const matches = matchSources(operation, tree);
+  return prepared(given, matches, `from ${typeof source === 'number' ? source : 'image'}`, async (layer) => {
+    const wanted = matches.flatMap((match) => match.entries).filter((entry) => entry.size > 0);
+    return ports.layers.withBodies(image.layers, tree, wanted, layer, ports.signal);
+  });
+}
+
+type WithBodies = (
+  layer: (
+    body: (entry: Entry) => ReturnType<NonNullable<Parameters<typeof import('./copy-entries.ts').copyEntries>[2]['bodyOf']>>,
+  ) => Promise<Layer>,
+) => Promise<Layer>;
+
+function prepared(
+  { operation, step, image, input, ports }: StepInput<'copy'>,
+  matches: readonly Match[],
+  scope: string,
+  withBodies: WithBodies,
+): Prepared {
+  const { destination, chown, chmod, unpack, link } = operation;
+  const target: CopyTarget = {
+    destination,
+    unpack,
+    ...(chown === undefined ? {} : { chown }),
+    ...(chmod === undefined ? {} : { chmod }),
+    ...(link === undefined ? {} : { link }),
+  };
+  // Names in --chown are looked up in the image that is copied into: it then counts whole, --link or not.
+  const independent = link === true && (chown === undefined || /^[0-9:]*$/.test(chown));
+  return {
+    key: { kind: 'copy', ...target, content: contentDigest(contentParts(matches, operation)) },
+    ...(independent ? { parent: '' as const } : {}),
+    async make() {
+      const { epoch } = input.plan;
+      const { signal } = ports;
+      const { copyEntries } = await import('./copy-entries.ts');
+      const parent = await ports.layers.tree(image.layers);
+      await using scratch = await ports.scratch();
+      const slot = { scope, instruction: canonicalJson({ ...target, display: step.display }) };
+      const like = ports.noCache ? undefined : await ports.cache.previous(slot);
+      const layer = await withBodies(async (bodyOf) => {
+        const entries = await copyEntries(matches, target, { parent, bodyOf, time: epoch ?? 0, scratch: scratch.path, signal });
+        return ports.layers.write(entries, like, { signal, ...(epoch === undefined ? {} : { epoch }) });
+      });
+      await ports.cache.remember(slot, layer.diffId);
+      return layer;
+    },
+  };
+}

@@ -1,0 +1,108 @@
+// ADD of a URL: downloaded once to the side, keyed on its content (F80: never on its time), then a file like any other.
+import { createHash } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { SlipwayError } from '../errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import { algorithmOf } from '../oci/digest.ts';
+import { type CopyTarget, copyEntries, nameFromUrl } from './copy-entries.ts';
+import { contentDigest, contentParts, looseFile } from './copy-match.ts';
+import type { Prepared, StepInput } from './executor.ts';
+
+/** Docker gives what it downloads this mode. */
+const mode = 0o600;
+
+export async function prepareFetch({ operation, image, input, ports }: StepInput<'fetch'>): Promise<Prepared> {
+  const { destination, chown, chmod, unpack, link, url, checksum } = operation;
+  const name = destination.endsWith('/') ? nameFromUrl(url) : (destination.split('/').at(-1) as string);
+  const scratch = await ports.scratch();
+  try {
+    const file = join(scratch.path, 'download');
+    const { digest, size, mtime } = await download(url, file, checksum, ports.signal);
+    const matches = [looseFile(name, { digest, size, mode, ...(mtime === undefined ? {} : { mtime }) })];
+    const target: CopyTarget = {
+      destination,
+      unpack,
+      ...(chown === undefined ? {} : { chown }),
+      ...(chmod === undefined ? {} : { chmod }),
+      ...(link === undefined ? {} : { link }),
+    };
+    return {
+      key: { kind: 'fetch', name, ...target, content: contentDigest(contentParts(matches, target)) },
+      async make() {
+        const { epoch } = input.plan;
+        const { signal } = ports;
+        const parent = await ports.layers.tree(image.layers);
+        const entries = await copyEntries(matches, target, {
+          parent,
+          bodyOf: () => ({ kind: 'file', path: file, offset: 0 }),
+          time: epoch ?? 0,
+          scratch: scratch.path,
+          signal,
+        });
+        return ports.layers.write(entries, undefined, { signal, ...(epoch === undefined ? {} : { epoch }) });
+      },
+      close: () => scratch[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await scratch[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+interface Downloaded {
+  readonly digest: Digest;
+  readonly size: number;
+  /** Seconds, of Last-Modified. */
+  readonly mtime?: number;
+}
+
+async function download(url: string, file: string, checksum: Digest | undefined, signal: AbortSignal): Promise<Downloaded> {
+  let response: Response;
+  try {
+    response = await fetch(url, { signal, headers: { 'user-agent': 'slipway', 'accept-encoding': 'identity' } });
+  } catch (cause) {
+    if (signal.aborted) throw new SlipwayError('CANCELLED', 'cancelled', { cause });
+    const reason = cause instanceof Error ? (cause.cause instanceof Error ? cause.cause.message : cause.message) : String(cause);
+    throw new SlipwayError('UPSTREAM', `failed to load ${url}: ${reason}`, { cause });
+  }
+  if (!response.ok || response.body === null) {
+    await response.body?.cancel();
+    throw new SlipwayError(
+      'UPSTREAM',
+      `failed to load ${url}: the server answered ${response.status} ${response.statusText}`.trimEnd(),
+    );
+  }
+  const hash = createHash('sha256');
+  const asked = checksum === undefined || algorithmOf(checksum) === 'sha256' ? undefined : createHash(algorithmOf(checksum));
+  let size = 0;
+  try {
+    await pipeline(
+      response.body,
+      async function* (source: AsyncIterable<Uint8Array>) {
+        for await (const chunk of source) {
+          hash.update(chunk);
+          asked?.update(chunk);
+          size += chunk.length;
+          yield chunk;
+        }
+      },
+      createWriteStream(file, { highWaterMark: 1024 * 1024 }),
+      { signal },
+    );
+  } catch (cause) {
+    if (signal.aborted) throw new SlipwayError('CANCELLED', 'cancelled', { cause });
+    throw new SlipwayError('UPSTREAM', `failed to load ${url}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+  const digest: Digest = `sha256:${hash.digest('hex')}`;
+  const found =
+    asked === undefined || checksum === undefined ? digest : (`${algorithmOf(checksum)}:${asked.digest('hex')}` as Digest);
+  if (checksum !== undefined && found !== checksum) {
+    throw new SlipwayError('DIGEST_MISMATCH', `${url} has the digest ${found}, and ${checksum} was expected`, {
+      hint: 'the file changed at its source, or the checksum in the Dockerfile is of another one',
+    });
+  }
+  const time = Date.parse(response.headers.get('last-modified') ?? '');
+  return { digest, size, ...(Number.isNaN(time) ? {} : { mtime: Math.floor(time / 1000) }) };
+}
