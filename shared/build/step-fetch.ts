@@ -43,7 +43,7 @@ export async function prepareFetch({ operation, image, input, ports }: StepInput
         });
         return ports.layers.write(entries, undefined, { signal, ...(epoch === undefined ? {} : { epoch }) });
       },
-      close: () => scratch[Symbol.asyncDispose](),
+      close: async () => scratch[Symbol.asyncDispose](),
     };
   } catch (error) {
     await scratch[Symbol.asyncDispose]();
