@@ -10,12 +10,15 @@ import { errnoOf, SlipwayError } from '../shared/errors.ts';
 import { TableCatalog } from '../shared/store/catalog-table.ts';
 import { DiskBlobs } from '../shared/store/disk-blobs.ts';
 import { SqliteTable } from '../shared/store/sqlite-table.ts';
+import type { Engine } from './engine.ts';
 
 export interface Home extends AsyncDisposable {
   /** The data folder: an OCI layout with a SQLite table beside it (docs/architecture.md draws it). */
   readonly root: string;
   readonly parts: ApiParts;
   readonly fetch: ApiFetch;
+  /** Layers, unpacked trees and the sandbox: for building and running here. */
+  readonly engine: () => Promise<Engine>;
 }
 
 export interface HomeOptions {
@@ -38,23 +41,33 @@ export async function openHome({ env, now }: HomeOptions): Promise<Home> {
   const clock = now;
   const catalog = new TableCatalog({ table, blobs, clock });
   let remotes: Promise<Remotes> | undefined;
+  let engine: Promise<Engine> | undefined;
+  const openEngine = (): Promise<Engine> => {
+    engine ??= import('./engine.ts').then(({ openEngine: open }) => open({ root, blobs, table, clock, env }));
+    return engine;
+  };
   const parts: ApiParts = {
     blobs,
     table,
     catalog,
     clock,
     remotes() {
-      remotes ??= Promise.all([import('../shared/client/remotes.ts'), import('../cli/version.ts')]).then(
-        ([client, { version }]) => client.openRemotes({ env, now, version }),
-      );
+      remotes ??= Promise.all([import('../shared/client/remotes.ts'), import('../cli/version.ts')]).then(([client, { version }]) => client.openRemotes({ env, now, version }));
       return remotes;
+    },
+    async builds() {
+      const { openBuilds } = await import('./builds.ts');
+      return openBuilds({ root, parts, engine: openEngine, clock });
     },
   };
   return {
     root,
     parts,
     fetch: createApi(parts),
+    engine: openEngine,
     async [Symbol.asyncDispose]() {
+      // In reverse: the engine writes to the table.
+      if (engine !== undefined) await (await engine)[Symbol.asyncDispose]();
       if (remotes !== undefined) (await remotes)[Symbol.dispose]();
       table.close();
     },
@@ -65,9 +78,6 @@ function makeRoot(root: string): void {
   try {
     mkdirSync(root, { recursive: true, mode: 0o700 });
   } catch (cause) {
-    throw new SlipwayError('STORE', `the home ${root} cannot be made (${errnoOf(cause) ?? cause})`, {
-      cause,
-      hint: 'choose another folder with SLIPWAY_HOME',
-    });
+    throw new SlipwayError('STORE', `the home ${root} cannot be made (${errnoOf(cause) ?? cause})`, { cause, hint: 'choose another folder with SLIPWAY_HOME' });
   }
 }

@@ -1,0 +1,69 @@
+// The build service of the embedded home: the workflow, with what this machine has for ports.
+import type { ApiParts } from '../shared/api/parts.ts';
+import { BuildCache } from '../shared/build/cache.ts';
+import type { StepLog } from '../shared/build/events.ts';
+import type { ContextSource } from '../shared/build/ports.ts';
+import type { BuildRequest } from '../shared/build/request.ts';
+import type { BuildService } from '../shared/build/service.ts';
+import { Ignore } from '../shared/context/ignore.ts';
+import { statCacheFile, walk } from '../shared/context/walk.ts';
+import { SlipwayError } from '../shared/errors.ts';
+import type { Platform } from '../shared/oci/platform.ts';
+import { parseReference, withDefaultTag } from '../shared/oci/reference.ts';
+import type { Engine } from './engine.ts';
+import { LocalBuilds } from './workflow.ts';
+
+export interface BuildsOptions {
+  readonly root: string;
+  readonly parts: ApiParts;
+  readonly engine: () => Promise<Engine>;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+}
+
+export async function openBuilds({ root, parts, engine, clock }: BuildsOptions): Promise<BuildService> {
+  const { blobs, catalog, table } = parts;
+  const { layers, roots, scratch } = await engine();
+  return new LocalBuilds({
+    blobs,
+    catalog,
+    clock,
+    cache: new BuildCache(table),
+    layers,
+    roots,
+    scratch,
+    pull: (name, platform, signal) => pull(parts, name, platform, signal),
+    openContext: (request, needed, log, signal) => openContext(root, request, needed, log, signal, clock),
+  });
+}
+
+async function pull(parts: ApiParts, name: string, wanted: Platform, signal: AbortSignal): Promise<void> {
+  const { pullImage } = await import('../shared/client/pull.ts');
+  const reference = withDefaultTag(parseReference(name));
+  const remotes = await parts.remotes();
+  await pullImage(parts, remotes.registry(reference.host, reference.path), { reference, platform: { wanted, strict: true }, signal });
+}
+
+async function openContext(root: string, request: BuildRequest, needed: readonly string[], log: StepLog, signal: AbortSignal, now: () => number): Promise<ContextSource> {
+  const report = log.start('[internal] load build context');
+  try {
+    const { context } = request;
+    if (context.kind !== 'directory') throw new SlipwayError('UNSUPPORTED', `a ${context.kind} context cannot be used here`);
+    const { ignore } = request;
+    const walked = await walk(context.path, {
+      ...(ignore === undefined ? {} : { ignore: new Ignore(ignore.text, ignore.name) }),
+      needed,
+      cache: (real) => statCacheFile(root, real),
+      now,
+      signal,
+    });
+    const { DirectoryBodies } = await import('../shared/context/bodies.ts');
+    const bodies = new DirectoryBodies(walked);
+    report.note(`${walked.files} files, ${walked.bytes} bytes, ${walked.hashed} read`);
+    report.done();
+    return { list: walked.context, body: (entry) => bodies.body(entry), scope: walked.root };
+  } catch (error) {
+    report.failed(error instanceof Error ? error.message : String(error));
+    throw error;
+  }
+}
