@@ -10,7 +10,9 @@ interface Subject {
 }
 
 /** Longer prefixes first. A subject: `{ prefix: '/api/v1/images', load: async (parts) => (await import('./images.ts')).imageRoutes(parts) }`. */
-const subjects: readonly Subject[] = [];
+const subjects: readonly Subject[] = [
+  { prefix: '/api/v1/builds', load: async (parts) => (await import('./builds.ts')).buildRoutes(await parts.builds()) },
+];
 
 export function createApi(parts: ApiParts): ApiFetch {
   const loaded = new Map<Subject, Promise<readonly Route[]>>();

@@ -1,4 +1,5 @@
 // What a home is made of, as the control API sees it. local/home.ts and functions/api build one.
+import type { BuildService } from '../build/service.ts';
 import type { Remotes } from '../client/remotes.ts';
 import type { Blobs } from '../store/blobs.ts';
 import type { Catalog } from '../store/catalog.ts';
@@ -12,4 +13,6 @@ export interface ApiParts {
   readonly clock: () => number;
   /** Other registries; opened at the first use. */
   remotes(): Promise<Remotes>;
+  /** Builds; opened at the first use. */
+  builds(): Promise<BuildService>;
 }
