@@ -5,8 +5,8 @@ import type { StepLog } from '../shared/build/events.ts';
 import type { ContextSource } from '../shared/build/ports.ts';
 import type { BuildRequest } from '../shared/build/request.ts';
 import type { BuildService } from '../shared/build/service.ts';
-import { Ignore } from '../shared/context/ignore.ts';
-import { statCacheFile, walk } from '../shared/context/walk.ts';
+import { Ignore, parseIgnore } from '../shared/context/ignore.ts';
+import { contextRoot, statCacheFile, walkDirectory } from '../shared/context/walk.ts';
 import { SlipwayError } from '../shared/errors.ts';
 import type { Platform } from '../shared/oci/platform.ts';
 import { parseReference, withDefaultTag } from '../shared/oci/reference.ts';
@@ -50,10 +50,10 @@ async function openContext(root: string, request: BuildRequest, needed: readonly
     const { context } = request;
     if (context.kind !== 'directory') throw new SlipwayError('UNSUPPORTED', `a ${context.kind} context cannot be used here`);
     const { ignore } = request;
-    const walked = await walk(context.path, {
-      ...(ignore === undefined ? {} : { ignore: new Ignore(ignore.text, ignore.name) }),
+    const walked = await walkDirectory(context.path, {
+      ...(ignore === undefined ? {} : { ignore: new Ignore(ignore.name, parseIgnore(ignore.text)) }),
       needed,
-      cache: (real) => statCacheFile(root, real),
+      cache: statCacheFile(root, contextRoot(context.path)),
       now,
       signal,
     });

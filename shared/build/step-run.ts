@@ -76,9 +76,9 @@ export function prepareRun({ operation, step, image, input, ports }: StepInput<'
   };
 }
 
-const textOf = (tree: MergedTree, path: string): string | undefined => {
+const textOf = (tree: MergedTree, path: string): string => {
   const bytes = tree.content(path);
-  return bytes === undefined ? undefined : Buffer.from(bytes).toString('utf8');
+  return bytes === undefined ? '' : Buffer.from(bytes).toString('utf8');
 };
 
 /** As runc does: HOME from the image's passwd unless the image sets it. */

@@ -1,0 +1,1 @@
+// RunRoots on this machine: unpacked layers stacked by overlayfs, a scratch directory a step.
