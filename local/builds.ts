@@ -41,10 +41,21 @@ async function pull(parts: ApiParts, name: string, wanted: Platform, signal: Abo
   const { pullImage } = await import('../shared/client/pull.ts');
   const reference = withDefaultTag(parseReference(name));
   const remotes = await parts.remotes();
-  await pullImage(parts, remotes.registry(reference.host, reference.path), { reference, platform: { wanted, strict: true }, signal });
+  await pullImage(parts, remotes.registry(reference.host, reference.path), {
+    reference,
+    platform: { wanted, strict: true },
+    signal,
+  });
 }
 
-async function openContext(root: string, request: BuildRequest, needed: readonly string[], log: StepLog, signal: AbortSignal, now: () => number): Promise<ContextSource> {
+async function openContext(
+  root: string,
+  request: BuildRequest,
+  needed: readonly string[],
+  log: StepLog,
+  signal: AbortSignal,
+  now: () => number,
+): Promise<ContextSource> {
   const report = log.start('[internal] load build context');
   try {
     const { context } = request;

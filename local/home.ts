@@ -43,7 +43,7 @@ export async function openHome({ env, now }: HomeOptions): Promise<Home> {
   let remotes: Promise<Remotes> | undefined;
   let engine: Promise<Engine> | undefined;
   const openEngine = (): Promise<Engine> => {
-    engine ??= import('./engine.ts').then(({ openEngine: open }) => open({ root, blobs, table, clock, env }));
+    engine ??= import('./engine.ts').then(({ openEngine: open }) => open({ root, blobs, table, env }));
     return engine;
   };
   const parts: ApiParts = {
@@ -52,7 +52,9 @@ export async function openHome({ env, now }: HomeOptions): Promise<Home> {
     catalog,
     clock,
     remotes() {
-      remotes ??= Promise.all([import('../shared/client/remotes.ts'), import('../cli/version.ts')]).then(([client, { version }]) => client.openRemotes({ env, now, version }));
+      remotes ??= Promise.all([import('../shared/client/remotes.ts'), import('../cli/version.ts')]).then(
+        ([client, { version }]) => client.openRemotes({ env, now, version }),
+      );
       return remotes;
     },
     async builds() {
@@ -78,6 +80,9 @@ function makeRoot(root: string): void {
   try {
     mkdirSync(root, { recursive: true, mode: 0o700 });
   } catch (cause) {
-    throw new SlipwayError('STORE', `the home ${root} cannot be made (${errnoOf(cause) ?? cause})`, { cause, hint: 'choose another folder with SLIPWAY_HOME' });
+    throw new SlipwayError('STORE', `the home ${root} cannot be made (${errnoOf(cause) ?? cause})`, {
+      cause,
+      hint: 'choose another folder with SLIPWAY_HOME',
+    });
   }
 }

@@ -1,1 +1,43 @@
 // RunRoots on this machine: unpacked layers stacked by overlayfs, a scratch directory a step.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { changesOf, clampTree } from '../layer/changes.ts';
+import type { LayerRecords } from '../layer/record.ts';
+import type { UnpackedLayers } from '../layer/unpacked.ts';
+import type { Sandbox } from '../sandbox/sandbox.ts';
+import type { RunRoots, ScratchFolder } from './ports.ts';
+
+export interface OverlayRootsOptions {
+  readonly sandbox: Sandbox;
+  readonly records: LayerRecords;
+  readonly unpacked: UnpackedLayers;
+  /** On the filesystem of the unpacked layers: a step's directory becomes one of them by a rename. */
+  readonly scratch: () => Promise<ScratchFolder>;
+}
+
+export function overlayRoots({ sandbox, records, unpacked, scratch }: OverlayRootsOptions): RunRoots {
+  return {
+    sandbox,
+    async lowers(layers, signal) {
+      const lowers: string[] = [];
+      for (const [index, layer] of layers.entries()) {
+        // Mostly it is there; the tables of contents of what is below matter only where it has to be made.
+        const there = unpacked.path(layer.diffId);
+        const below = there === undefined ? await records.tree(layers.slice(0, index), { signal }) : undefined;
+        lowers.push(await unpacked.directory(layer, below, { signal }));
+      }
+      return lowers;
+    },
+    async scratch() {
+      const folder = await scratch();
+      const made = { upper: join(folder.path, 'upper'), work: join(folder.path, 'work'), files: join(folder.path, 'files') };
+      for (const path of Object.values(made)) mkdirSync(path, { mode: 0o755 });
+      return { ...made, [Symbol.asyncDispose]: async () => folder[Symbol.asyncDispose]() };
+    },
+    async changes(upper, { epoch, signal }) {
+      if (epoch !== undefined) clampTree(upper, epoch, signal === undefined ? {} : { signal });
+      return changesOf(upper, signal === undefined ? {} : { signal });
+    },
+    adopt: async (diffId, upper) => void unpacked.adopt(diffId, upper),
+  };
+}

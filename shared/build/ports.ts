@@ -22,7 +22,7 @@ export interface LayerStore {
   /** The stored layer of this diffID, or undefined when its blob is not (or no longer) there. */
   find(diffId: Digest): Promise<Layer | undefined>;
   /** The file system that the layers make, from their tables of contents; a missing table is made by reading its layer once. */
-  tree(layers: readonly Layer[]): Promise<MergedTree>;
+  tree(layers: readonly Layer[], signal: AbortSignal): Promise<MergedTree>;
   /**
    * Writes a layer from entries in path order and records it. `like` is a layer that probably has much in common: its unchanged members
    * are copied. The bytes do not depend on it.

@@ -26,7 +26,7 @@ export async function prepareCopy(given: StepInput<'copy'>): Promise<Prepared> {
 async function fromImage(given: StepInput<'copy'>, source: number | string): Promise<Prepared> {
   const { operation, input, ports } = given;
   const image = input.sources.get(source) as StageImage;
-  const tree = await ports.layers.tree(image.layers);
+  const tree = await ports.layers.tree(image.layers, ports.signal);
   const matches = matchSources(operation, tree);
   return prepared(given, matches, `from ${typeof source === 'number' ? source : 'image'}`, async (layer) => {
     const wanted = matches.flatMap((match) => match.entries).filter((entry) => entry.size > 0);
@@ -63,7 +63,7 @@ function prepared(
       const { epoch } = input.plan;
       const { signal } = ports;
       const { copyEntries } = await import('./copy-entries.ts');
-      const parent = await ports.layers.tree(image.layers);
+      const parent = await ports.layers.tree(image.layers, ports.signal);
       await using scratch = await ports.scratch();
       const slot = { scope, instruction: canonicalJson({ ...target, display: step.display }) };
       const like = ports.noCache ? undefined : await ports.cache.previous(slot);

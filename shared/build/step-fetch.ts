@@ -33,7 +33,7 @@ export async function prepareFetch({ operation, image, input, ports }: StepInput
       async make() {
         const { epoch } = input.plan;
         const { signal } = ports;
-        const parent = await ports.layers.tree(image.layers);
+        const parent = await ports.layers.tree(image.layers, ports.signal);
         const entries = await copyEntries(matches, target, {
           parent,
           bodyOf: () => ({ kind: 'file', path: file, offset: 0 }),

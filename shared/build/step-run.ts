@@ -30,7 +30,7 @@ export function prepareRun({ operation, step, image, input, ports }: StepInput<'
       const { epoch } = input.plan;
       const { signal } = ports;
       const lowers = await roots.lowers(image.layers, signal);
-      const tree = await ports.layers.tree(image.layers);
+      const tree = await ports.layers.tree(image.layers, ports.signal);
       const user = resolveUser(operation.user, { passwd: textOf(tree, 'etc/passwd'), group: textOf(tree, 'etc/group') });
       await using scratch = await roots.scratch();
       const mounts: SandboxMount[] = [];

@@ -9,7 +9,7 @@ export function prepareWorkdir({ operation, image, input, ports }: StepInput<'wo
   return {
     key: { kind: 'workdir', path, ...(user === undefined ? {} : { user }) },
     async make() {
-      const parent = await ports.layers.tree(image.layers);
+      const parent = await ports.layers.tree(image.layers, ports.signal);
       const { epoch } = input.plan;
       const owner =
         user === undefined ? { uid: 0, gid: 0 } : resolveOwner(user, (file) => parent.content(resolvePath(parent, file)));
