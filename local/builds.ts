@@ -68,11 +68,9 @@ async function openContext(
       now,
       signal,
     });
-    const { DirectoryBodies } = await import('../shared/context/bodies.ts');
-    const bodies = new DirectoryBodies(walked);
     report.note(`${walked.files} files, ${walked.bytes} bytes, ${walked.hashed} read`);
     report.done();
-    return { list: walked.context, body: (entry) => bodies.body(entry), scope: walked.root };
+    return { list: walked.context, body: (entry) => walked.bodies.body(entry), scope: walked.root };
   } catch (error) {
     report.failed(error instanceof Error ? error.message : String(error));
     throw error;

@@ -28,6 +28,9 @@ export interface WorkflowPorts extends Omit<StagePorts, 'log' | 'context' | 'noC
   ) => Promise<ContextSource>;
 }
 
+/** Why a build was stopped, when no stage of it failed. */
+const byUser = Symbol('cancelled by the user');
+
 interface Running {
   readonly events: Channel<BuildEvent>;
   readonly stop: AbortController;
@@ -57,7 +60,7 @@ export class LocalBuilds implements BuildService {
   }
 
   async cancel(id: string): Promise<void> {
-    this.#running.get(id)?.stop.abort();
+    this.#running.get(id)?.stop.abort(byUser);
   }
 
   async #run(request: BuildRequest, { events, stop }: Running): Promise<void> {
@@ -67,10 +70,7 @@ export class LocalBuilds implements BuildService {
       const { digest, tags } = await runBuild(request, this.#ports, log, stop);
       await events.push({ type: 'result', digest, tags, at: clock() });
     } catch (error) {
-      const known =
-        stop.signal.aborted && !isCode(stop.signal.reason, 'STEP_FAILED')
-          ? new SlipwayError('CANCELLED', 'cancelled')
-          : asKnown(error);
+      const known = stop.signal.reason === byUser ? new SlipwayError('CANCELLED', 'cancelled') : asKnown(error);
       await events.push({ type: 'error', failure: errorDocument(known), at: clock() });
     }
     events.end();
@@ -101,6 +101,8 @@ async function runBuild(request: BuildRequest, ports: WorkflowPorts, log: StepLo
           },
         }),
   };
+  // Read while the first stages are at work. A failure shows where it is needed.
+  if (build.contextPaths.length > 0) stagePorts.context?.().catch(() => undefined);
   const image = await runStages(build, stagePorts, stop);
   return finishBuild(build, image, { blobs: ports.blobs, catalog: ports.catalog, log, signal });
 }

@@ -9,7 +9,6 @@ import type { MergedTree } from '../layer/merged.ts';
 import type { Blobs } from '../store/blobs.ts';
 import { decompress } from '../stream/decompress.ts';
 import { fromReadableStream } from '../stream/web.ts';
-import { fsPath } from '../tar/name.ts';
 import { readTar } from '../tar/read.ts';
 import type { ScratchFolder } from './ports.ts';
 
@@ -36,7 +35,7 @@ export async function layerBodies<T>(
     if (found === undefined) throw new SlipwayError('INTERNAL', `/${path} is in no layer`);
     const directory = files.unpacked?.(layers[found.layer] as Layer);
     if (directory !== undefined) {
-      bodies.set(path, { kind: 'file', path: join(directory, fsPath(found.path)), offset: 0 });
+      bodies.set(path, { kind: 'file', path: `${directory}/${found.path}`, offset: 0 });
       continue;
     }
     const paths = toRead.get(found.layer) ?? new Map<string, string[]>();
