@@ -233,7 +233,7 @@ export function blobsSuite(name: string, open: () => Promise<BlobsUnderTest>, { 
         const read = await runChild<Peak>('read', tested.spec, stat.digest);
         expect(read).toEqual({ ...stat, peak: expect.any(Number) });
         expect(read.peak).toBeLessThan(memoryLimit);
-      });
+      }, 180_000);
     });
 
     describe('open', () => {
@@ -542,7 +542,7 @@ export function blobsSuite(name: string, open: () => Promise<BlobsUnderTest>, { 
         expect(peak).toBeLessThan(memoryLimit);
         const digest = await patternDigest(4, medium);
         expect(await blobs.finish(id, { digest, size: medium })).toEqual({ digest, size: medium });
-      });
+      }, 180_000);
     });
 
     test('stops everything when cancelled beforehand', async () => {

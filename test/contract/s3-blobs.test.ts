@@ -52,6 +52,6 @@ if ('missing' in aws) {
   };
 
   // Not 2 GiB: the emulator holds parts and object in memory at once.
-  blobsSuite('S3Blobs', open, { large: 384 * MiB, medium: 384 * MiB, interrupted: 20 * MiB });
+  blobsSuite('S3Blobs', open, { large: 320 * MiB, medium: 320 * MiB, interrupted: 20 * MiB });
   s3Extras(open);
 }

@@ -1,10 +1,16 @@
 // What S3Blobs does beyond the contract: URLs for clients, and how it uses the bucket.
+import { createHash } from 'node:crypto';
 import { GetObjectCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Digest, sha256 } from '../../shared/oci/digest.ts';
+import { Bucket } from '../../shared/store/aws/bucket.ts';
+import { sendParts } from '../../shared/store/aws/multipart-writer.ts';
+import { ByteReader } from '../../shared/stream/byte-reader.ts';
 import type { BlobsUnderTest } from './blobs-suite.ts';
-import { pattern } from './pattern.ts';
+import { pattern, patternDigest } from './pattern.ts';
 import { failure } from './table-suite.ts';
+
+const MiB = 1 << 20;
 
 type S3UnderTest = BlobsUnderTest & { readonly s3: S3Client; readonly spec: { readonly bucket: string } };
 
@@ -91,7 +97,6 @@ export function s3Extras(open: () => Promise<S3UnderTest>): void {
     };
 
     test('are committed where they were uploaded', async () => {
-      const MiB = 1 << 20;
       const { id } = await tested.blobs.begin();
       await tested.blobs.append(id, 0, pattern(1, 0, 9 * MiB));
       const { digest } = await tested.blobs.finish(id, {});
@@ -105,6 +110,34 @@ export function s3Extras(open: () => Promise<S3UnderTest>): void {
       expect(await tested.blobs.delete(digest)).toBe(true);
       expect(await keys()).toEqual([]);
       expect((await failure(tested.blobs.finish(id, { digest }))).code).toBe('UPLOAD_UNKNOWN');
+    });
+
+    test('whose parts are too large for memory are streamed', async () => {
+      const bucket = new Bucket(tested.s3, tested.spec.bucket);
+      const size = 70 * MiB;
+      const plan = { sizeOf: () => 65 * MiB };
+      const upload = { key: 'streamed', id: await bucket.create('streamed', undefined) };
+      const hash = createHash('sha256');
+      const sent = await sendParts(bucket, upload, new ByteReader(pattern(6, 0, size)), plan, hash, { size }, undefined);
+      expect(sent).toMatchObject({ size, parts: [{ PartNumber: 1 }, { PartNumber: 2 }] });
+      await bucket.complete(upload, sent.parts, size, undefined);
+      const read = createHash('sha256');
+      for await (const chunk of (await bucket.get('streamed', 0, size, undefined))!) read.update(chunk);
+      const digest = await patternDigest(6, size);
+      expect([`sha256:${hash.digest('hex')}`, `sha256:${read.digest('hex')}`]).toEqual([digest, digest]);
+    });
+
+    test.each([
+      ['less', -1],
+      ['more', 1],
+    ])('whose parts are streamed fail when %s comes than was announced', async (_, difference) => {
+      const bucket = new Bucket(tested.s3, tested.spec.bucket);
+      const size = 70 * MiB;
+      const upload = { key: 'streamed', id: await bucket.create('streamed', undefined) };
+      const reader = new ByteReader(pattern(6, 0, size + difference));
+      const sending = sendParts(bucket, upload, reader, { sizeOf: () => 65 * MiB }, createHash('sha256'), { size }, undefined);
+      expect((await failure(sending)).code).toBe('SIZE_MISMATCH');
+      await bucket.drop(upload, undefined);
     });
 
     test('that vanished are reported, not taken for absence', async () => {

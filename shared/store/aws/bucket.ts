@@ -77,19 +77,43 @@ export class Bucket {
     return UploadId;
   }
 
-  /** Sends one part and answers its ETag. A stream is sent once only. */
-  async part(
+  /** Sends one part and answers its ETag. */
+  async part(upload: Multipart, number: number, body: Uint8Array, signal: Signal): Promise<string> {
+    return this.#part(upload, number, body, body.length, signal);
+  }
+
+  /** Sends one part as it comes; it cannot be sent again. Fails with the error of `body` when that fails. */
+  async streamPart(
     upload: Multipart,
     number: number,
-    body: Uint8Array | AsyncIterable<Uint8Array>,
+    body: AsyncIterable<Uint8Array>,
     size: number,
     signal: Signal,
   ): Promise<string> {
+    const stream = Readable.from(body, { objectMode: false });
+    const broken = new AbortController();
+    let failure: { readonly error: unknown } | undefined;
+    // The SDK does not listen: without this the request would hang and the error end the process.
+    stream.on('error', (error) => {
+      failure = { error };
+      broken.abort();
+    });
+    const either = signal === undefined ? broken.signal : AbortSignal.any([signal, broken.signal]);
+    try {
+      return await this.#part(upload, number, stream, size, either);
+    } catch (error) {
+      throw failure === undefined ? error : failure.error;
+    } finally {
+      stream.destroy();
+    }
+  }
+
+  async #part(upload: Multipart, number: number, body: Uint8Array | Readable, size: number, signal: Signal): Promise<string> {
     const command = new UploadPartCommand({
       ...this.at(upload.key),
       UploadId: upload.id,
       PartNumber: number,
-      Body: body instanceof Uint8Array ? body : Readable.from(body, { objectMode: false }),
+      Body: body,
       ContentLength: size,
     });
     const { ETag } = await this.#send('store a part', signal, (abort) => this.client.send(command, abort));

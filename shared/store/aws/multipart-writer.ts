@@ -32,10 +32,12 @@ export async function sendParts(
   const failed = new AbortController();
   const either = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
   const underWay = new Set<Promise<void>>();
+  /** Buffers of parts that were sent, to be filled again: left to the collector, many would be waiting for it. */
+  const free: Buffer[] = [];
   let size = 0;
   let failure: { readonly error: unknown } | undefined;
-  const send = (number: number, body: Uint8Array | AsyncIterable<Uint8Array>, length: number): Promise<void> => {
-    const sending = bucket.part(upload, number, body, length, either).then(
+  const track = (number: number, request: Promise<string>): Promise<void> => {
+    const sending = request.then(
       (ETag) => void parts.push({ PartNumber: number, ETag }),
       (error: unknown) => {
         failure ??= { error };
@@ -52,17 +54,19 @@ export async function sendParts(
         // Its length must be told beforehand, so this takes a source that keeps its word; the size is checked again at the end.
         const left = Math.min(length, expected.size - size);
         checkNotOver(expected, left > 0 ? size + left : size + 1);
-        await send(number, hashed(reader, left, hash, size, expected), left);
+        const body = hashed(reader, left, hash, size, expected);
+        await track(number, bucket.streamPart(upload, number, body, left, either));
         size += left;
         continue;
       }
-      const buffer = Buffer.allocUnsafeSlow(length);
+      const idle = free.pop();
+      const buffer = idle?.length === length ? idle : Buffer.allocUnsafeSlow(length);
       const filled = await fill(reader, buffer);
       const bytes = buffer.subarray(0, filled);
       hash.update(bytes);
       size += filled;
       checkNotOver(expected, size);
-      void send(number, bytes, filled);
+      void track(number, bucket.part(upload, number, bytes, either)).then(() => free.push(buffer));
       while (underWay.size >= concurrencyOf(length) && failure === undefined) await Promise.race(underWay);
     }
     await Promise.all(underWay);

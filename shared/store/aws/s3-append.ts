@@ -103,7 +103,7 @@ export class Append {
   async #send(bytes: Uint8Array, fresh: number): Promise<void> {
     const multipart = await this.#reserve();
     const number = this.#number++;
-    const etag = this.#bucket.part(multipart, number, bytes, bytes.length, undefined);
+    const etag = this.#bucket.part(multipart, number, bytes, undefined);
     // Awaited in its turn, perhaps after it has failed.
     etag.catch(() => undefined);
     this.#sending.push({ number, fresh, hash: savedHash(this.#hasher), etag });

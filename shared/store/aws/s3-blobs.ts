@@ -14,14 +14,14 @@ import { blobKeys, objectKeys, uploadKeys } from '../keys.ts';
 import { cancelSource, pull } from '../source.ts';
 import type { Table, TableRecord, Write } from '../table.ts';
 import { Bucket, type Signal } from './bucket.ts';
-import { sendParts } from './multipart-writer.ts';
+import { fill, sendParts } from './multipart-writer.ts';
 import { growing, planFor } from './part-plan.ts';
 import { S3Links } from './s3-links.ts';
 import { S3Uploads } from './s3-uploads.ts';
 import { checksumOf, newId, optionsOf, type Place, type Shelf } from './shelf.ts';
 
 /** A blob up to this size is held in memory and stored by one request, in which S3 checks a SHA-256 for itself. */
-const singlePut = 32 << 20;
+const singlePut = 16 << 20;
 /** Seconds for which a finished upload whose blob was there already can be finished again. */
 const remembered = 24 * 3600;
 
@@ -102,16 +102,13 @@ export class S3Blobs implements Blobs {
   async #put(source: Bytes, expected: Expected, signal: Signal): Promise<BlobStat> {
     const reader = new ByteReader(pull(source, signal));
     try {
-      const head: Uint8Array[] = [];
-      let held = 0;
-      while (held <= singlePut && (expected.size === undefined || expected.size <= singlePut)) {
-        const chunk = await reader.some(singlePut + 1 - held);
-        if (chunk === undefined) return await this.#putWhole(Buffer.concat(head), expected, signal);
-        held += chunk.length;
-        checkNotOver(expected, held);
-        // A copy: the source may reuse its buffer.
-        head.push(Uint8Array.from(chunk));
-        if (held > singlePut) reader.unread(Buffer.concat(head));
+      if (expected.size === undefined || expected.size <= singlePut) {
+        // One byte more than may come tells whether more comes.
+        const head = Buffer.allocUnsafeSlow((expected.size ?? singlePut) + 1);
+        const filled = await fill(reader, head);
+        checkNotOver(expected, filled);
+        if (filled < head.length) return await this.#putWhole(head.subarray(0, filled), expected, signal);
+        reader.unread(head);
       }
       return await this.#putParts(reader, expected, signal);
     } finally {
@@ -140,8 +137,9 @@ export class S3Blobs implements Blobs {
       blob = verify(hash, size, expected);
       await this.#bucket.complete(upload, parts, size, signal);
     } catch (error) {
-      // Without the caller's signal: it may be what ended the upload.
-      await this.#bucket.drop(upload, undefined);
+      // Without the caller's signal: it may be what ended the upload. If this fails too, the first error is the one to tell, and the
+      // bucket's rule for incomplete uploads frees the parts.
+      await this.#bucket.drop(upload, undefined).catch(() => undefined);
       throw error;
     }
     const record: Write[] =

@@ -147,7 +147,7 @@ export class S3Uploads {
         const reserved: Open = { ...open, next: number + 1 };
         version = await writeState(this.#table, { id, version, open: reserved }, signal);
         const tail = await this.#readTail(open, signal);
-        parts.push({ PartNumber: number, ETag: await this.#bucket.part(multipart, number, tail, tail.length, signal) });
+        parts.push({ PartNumber: number, ETag: await this.#bucket.part(multipart, number, tail, signal) });
       }
       await this.#bucket.complete(multipart, parts, open.offset, signal);
       return version;
