@@ -11,7 +11,8 @@ async function collect(source: AsyncIterable<Uint8Array>): Promise<string> {
 describe('pull', () => {
   test('passes chunks on and leaves out empty ones', async () => {
     const chunks: number[] = [];
-    for await (const chunk of pull(Readable.from([Buffer.from('a'), Buffer.alloc(0), Buffer.from('bc')]), undefined)) chunks.push(chunk.length);
+    for await (const chunk of pull(Readable.from([Buffer.from('a'), Buffer.alloc(0), Buffer.from('bc')]), undefined))
+      chunks.push(chunk.length);
     expect(chunks).toEqual([1, 2]);
   });
 
@@ -47,7 +48,15 @@ describe('cancelSource', () => {
     cancelSource(new ReadableStream({ cancel: () => void told.push('web') }));
     const node = new Readable({ read: () => undefined });
     cancelSource(node);
-    cancelSource({ [Symbol.asyncIterator]: () => ({ next: async () => ({ done: true, value: undefined }), return: async () => (told.push('iterator'), { done: true, value: undefined }) }) });
+    cancelSource({
+      [Symbol.asyncIterator]: () => ({
+        next: async () => ({ done: true, value: undefined }),
+        return: async () => {
+          told.push('iterator');
+          return { done: true, value: undefined };
+        },
+      }),
+    });
     expect(told).toEqual(['web', 'iterator']);
     expect(node.destroyed).toBe(true);
   });

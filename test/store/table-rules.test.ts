@@ -2,7 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compareBytes, upperBound } from '../../shared/store/table-rules.ts';
 
-const text = fc.string({ unit: fc.oneof(fc.constantFrom('a', '\u0000', '\ud7ff', '\ue000', '\uffff', '\u{10000}', '\u{10ffff}'), fc.string({ unit: 'grapheme' })) }).filter((one) => one.isWellFormed());
+const text = fc
+  .string({
+    unit: fc.oneof(
+      fc.constantFrom('a', '\u0000', '\ud7ff', '\ue000', '\uffff', '\u{10000}', '\u{10ffff}'),
+      fc.string({ unit: 'grapheme' }),
+    ),
+  })
+  .filter((one) => one.isWellFormed());
 
 describe('upperBound', () => {
   test.each([
@@ -22,7 +29,8 @@ describe('upperBound', () => {
         if (bound === undefined) return;
         expect(bound.isWellFormed()).toBe(true);
         expect(compareBytes(prefix + rest, bound)).toBeLessThan(0);
-        if (!other.startsWith(prefix) && compareBytes(other, prefix) > 0) expect(compareBytes(other, bound)).toBeGreaterThanOrEqual(0);
+        if (!other.startsWith(prefix) && compareBytes(other, prefix) > 0)
+          expect(compareBytes(other, bound)).toBeGreaterThanOrEqual(0);
       }),
     );
   });

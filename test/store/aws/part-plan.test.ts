@@ -1,19 +1,31 @@
 import { describe, expect, test } from 'vitest';
-import { concurrencyOf, growing, maxBlob, maxBuffered, maxParts, minPart, planFor, worthAPart } from '../../../shared/store/aws/part-plan.ts';
+import {
+  concurrencyOf,
+  growing,
+  maxBlob,
+  maxBuffered,
+  maxParts,
+  minPart,
+  planFor,
+  worthAPart,
+} from '../../../shared/store/aws/part-plan.ts';
 
 const MiB = 1 << 20;
 const GiB = 1024 * MiB;
 const TiB = 1024 * GiB;
 
 describe('parts of a known size', () => {
-  test.each([1, 16 * MiB, 80 * GiB - 1, 78.125 * GiB, 78.125 * GiB + 1, 1 * TiB, 5 * TiB - 1, 5 * TiB])('suffice for %d bytes', (size) => {
-    const part = planFor(size).sizeOf(1);
-    expect(Math.ceil(size / part)).toBeLessThanOrEqual(maxParts);
-    expect(part).toBeGreaterThanOrEqual(minPart);
-    expect(part).toBeLessThanOrEqual(5 * GiB);
-    expect(Number.isInteger(part)).toBe(true);
-    expect(planFor(size).sizeOf(maxParts)).toBe(part);
-  });
+  test.each([1, 16 * MiB, 80 * GiB - 1, 78.125 * GiB, 78.125 * GiB + 1, 1 * TiB, 5 * TiB - 1, 5 * TiB])(
+    'suffice for %d bytes',
+    (size) => {
+      const part = planFor(size).sizeOf(1);
+      expect(Math.ceil(size / part)).toBeLessThanOrEqual(maxParts);
+      expect(part).toBeGreaterThanOrEqual(minPart);
+      expect(part).toBeLessThanOrEqual(5 * GiB);
+      expect(Number.isInteger(part)).toBe(true);
+      expect(planFor(size).sizeOf(maxParts)).toBe(part);
+    },
+  );
 
   test('are 8 MiB while that is enough, and larger beyond', () => {
     expect(planFor(maxParts * 8 * MiB).sizeOf(1)).toBe(8 * MiB);
