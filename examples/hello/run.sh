@@ -2,6 +2,7 @@
 # From nothing to a running container, without any public registry: a base image from this machine's busybox, a build with several
 # stages, a registry, a pull over HTTP into a second home, and a run. Everything is made in a temporary folder and removed at the end.
 set -eu
+umask 022
 
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)

@@ -11,7 +11,7 @@ import { type Owner, resolveOwner } from './copy-owner.ts';
 import type { Operation } from './plan.ts';
 import { resolvePath } from './tree-path.ts';
 
-/** Where the content of a source entry comes from; asked only for files that are not empty, once for each name of a hard link kept. */
+/** Where the content of an entry of a match comes from; asked only for files (and other names of files) that are not empty. */
 export type BodyOf = (entry: Entry) => Body | Promise<Body>;
 
 export interface CopyOptions {
@@ -104,12 +104,11 @@ class Copier {
       inodes?.set(key, inode);
       const { link: _link, ...file } = entry;
       const { bytes } = match;
-      const real: Entry = source.type === 'file' ? source : { ...source, type: 'file', path: key };
       this.destination.setFile(
         { ...file, type: 'file', ...(bytes === undefined ? {} : { mtime: this.#options.time }) },
         {
           ...(inodes && { inode }),
-          body: bytes === undefined ? () => this.#options.bodyOf(real) : () => ({ kind: 'bytes', bytes }),
+          body: bytes === undefined ? () => this.#options.bodyOf(source) : () => ({ kind: 'bytes', bytes }),
         },
       );
     } else {
@@ -122,8 +121,7 @@ class Copier {
     const [entry] = match.entries;
     if (entry === undefined || (entry.type !== 'file' && entry.type !== 'hardlink') || entry.size === 0) return false;
     const { bytes } = match;
-    const real: Entry = entry.type === 'file' ? entry : { ...entry, type: 'file', path: entry.link! };
-    const body: Body = bytes === undefined ? await this.#options.bodyOf(real) : { kind: 'bytes', bytes };
+    const body: Body = bytes === undefined ? await this.#options.bodyOf(entry) : { kind: 'bytes', bytes };
     const { scratch, signal, time, unpackLimit = defaultUnpackLimit } = this.#options;
     const { openArchive } = await import('./copy-archive.ts');
     const archive = await openArchive(body, entry.size, { limit: unpackLimit, what: match.name, signal });

@@ -37,16 +37,22 @@ export interface MatchOptions {
   readonly ignoredBy?: (path: string) => { readonly file: string; readonly line: IgnoreLine } | undefined;
 }
 
+/** As many names in a row as any sane archive has, each a hard link to the next. */
+const maxHops = 40;
+
 /** The attributes of the file for other names of a hard link; everything else as it is. */
 function settled(tree: SourceTree, entry: Entry): Entry {
   if (entry.type !== 'hardlink') return entry;
-  const target = tree.get(entry.link!);
-  if (target?.type !== 'file') {
+  let target: Entry | undefined = entry;
+  for (let hops = 0; hops < maxHops && target?.type === 'hardlink'; hops++) target = tree.get(target.link!);
+  if (target === undefined || target.type === 'hardlink' || target.type === 'dir') {
     throw new SlipwayError(
       'INVALID_ARCHIVE',
       `/${entry.path} is a hard link to /${entry.link}, which is not a file of the same tree`,
     );
   }
+  // A second name of a symlink or a device is as good as another one of them.
+  if (target.type !== 'file') return { ...target, path: entry.path };
   return { ...target, path: entry.path, type: 'hardlink', link: target.path };
 }
 

@@ -226,8 +226,8 @@ describe('hard links', () => {
   it('become files when they are copied alone', async () => {
     expect(await copy({ sources: ['d/b', 'e'], destination: '/x/' }, { from })).toEqual([
       'x d755',
-      'x/b f644 3:0 "body of d/a"',
-      'x/c f644 3:0 "body of d/a"',
+      'x/b f644 3:0 "body of d/b"',
+      'x/c f644 3:0 "body of e/c"',
     ]);
   });
 
@@ -236,8 +236,41 @@ describe('hard links', () => {
     expect(await copy({ sources: ['d', 'e'], destination: '/x/' }, { from: more })).toEqual([
       'x d755',
       'x/a f644 "body of e/a"',
-      'x/b f644 "body of d/a"',
+      'x/b f644 "body of d/b"',
     ]);
+  });
+});
+
+describe('hard links of odd archives', () => {
+  it('may be to other links', async () => {
+    const from = treeOf({
+      a: 'one',
+      b: '=> a',
+      c: '=> b',
+      s: '-> a',
+      t: '=> s',
+      n: { type: 'char', major: 1, minor: 3 },
+      m: '=> n',
+    });
+    expect(await copy({ sources: ['.'], destination: '/x' }, { from })).toEqual([
+      'x d755',
+      'x/a f644 "body of a"',
+      'x/b h644 -> x/a',
+      'x/c h644 -> x/a',
+      'x/m c644',
+      'x/n c644',
+      'x/s l777 -> a',
+      'x/t l777 -> a',
+    ]);
+  });
+
+  it('are refused when they lead nowhere', async () => {
+    for (const link of ['none', 'd', 'loop']) {
+      const from = treeOf({ 'd/': {}, loop: '=> loop', l: `=> ${link}` });
+      await expect(copy({ sources: ['l'], destination: '/x' }, { from }), link).rejects.toMatchObject({
+        code: 'INVALID_ARCHIVE',
+      });
+    }
   });
 });
 
