@@ -39,7 +39,7 @@ export interface Builder {
   layers(reference: string): Promise<number | undefined>;
   /** Forgets one image by reference; the build cache stays. */
   remove(reference: string): Promise<void>;
-  /** Forgets every cached build result, keeps loaded bases. */
+  /** Forgets every image but those to keep, and every cached build result; the two builders of one daemon do so together. */
   clearCache(keep: readonly string[]): Promise<void>;
   /** Pids of what works for this builder besides the command itself, e.g. the daemon. */
   daemons(): readonly number[];

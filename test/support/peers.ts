@@ -189,9 +189,10 @@ export async function startDocker(folder: string, options: DockerOptions = {}): 
     layers: async (reference) => count(await run(['image', 'inspect', '-f', '{{len .RootFS.Layers}}', reference])),
     remove: async (reference) => void (await run(['rmi', '-f', reference])),
     clearCache: async (keep) => {
-      // The classic builder's cache is the images themselves, intermediate ones included.
-      if (kind === 'classic') await forgetImages(run, keep);
-      else await run(['builder', 'prune', '-af']);
+      // Of both builders, because they share layers: what one still holds, a load by the other would find. The classic builder's cache is
+      // the images themselves, intermediate ones included.
+      await run(['builder', 'prune', '-af']);
+      await forgetImages(run, keep);
     },
     daemons: () => pids,
   });
