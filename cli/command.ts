@@ -49,6 +49,11 @@ export interface Command<O extends Options = Options> {
   readonly args: { readonly min: number; readonly max?: number };
   /** Options end at the first argument, as in `run IMAGE ls -l`. */
   readonly stopAtFirstArgument?: boolean;
+  /**
+   * The command unpacks layers or runs what is in them, which takes root or a user namespace with subordinate ids. An ordinary user's
+   * command is started again in one: always (`required`), or when this machine allows it (`preferred`).
+   */
+  readonly namespace?: 'required' | 'preferred';
   /** The exit code; an error thrown is printed and mapped by main.ts. */
   readonly run: (call: Call<O>) => Promise<number>;
 }

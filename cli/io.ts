@@ -9,6 +9,8 @@ export interface Io {
   readonly signal: AbortSignal;
   /** Milliseconds since 1970. */
   readonly now: () => number;
+  /** The words that start this very command again; absent where it cannot be (tests). */
+  readonly self?: readonly string[];
 }
 
 export const isTerminal = (stream: unknown): boolean =>

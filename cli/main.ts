@@ -29,6 +29,7 @@ process.exitCode = await runCli(process.argv.slice(2), {
   cwd: process.cwd(),
   signal: stop.signal,
   now: Date.now,
+  self: [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
 });
 // Nothing may keep a finished command alive: idle workers, sockets kept open.
 process.exit();

@@ -37,6 +37,8 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
     await write(io.stdout, helpText(command));
     return 0;
   }
+  const elsewhere = command.namespace === undefined ? undefined : await inNamespace(command.namespace, io);
+  if (elsewhere !== undefined) return elsewhere;
   let home: Promise<Home> | undefined;
   const openOnce = (): Promise<Home> => {
     home ??= openEmbedded(io);
@@ -57,6 +59,14 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
         () => undefined,
       );
   }
+}
+
+/** The exit code when the command was run in a user namespace instead; undefined when it is to go on here. */
+async function inNamespace(need: 'required' | 'preferred', io: Io): Promise<number | undefined> {
+  if (io.self === undefined || process.getuid?.() === 0) return undefined;
+  const { enterUserNamespace, rootlessProblems, thisMachine } = await import('../shared/sandbox/rootless.ts');
+  if (need === 'preferred' && rootlessProblems(thisMachine(io.env)).length > 0) return undefined;
+  return enterUserNamespace(io.self, io.env);
 }
 
 async function openEmbedded(io: Io): Promise<Home> {

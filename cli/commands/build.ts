@@ -81,6 +81,7 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
     ...unsupported,
   },
   args: { min: 1, max: 1 },
+  namespace: 'preferred',
   async run({ args, options, io, api }) {
     for (const [name, why] of Object.entries(notYet)) {
       const given = (options as Readonly<Record<string, unknown>>)[name];
