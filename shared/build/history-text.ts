@@ -20,7 +20,7 @@ export function goQuote(text: string): string {
   for (const ch of text.toWellFormed()) {
     const code = ch.codePointAt(0)!;
     if (short[ch] !== undefined) out += short[ch];
-    else if (ch === ' ' || /^[\p{L}\p{M}\p{N}\p{P}\p{S}]$/u.test(ch)) out += ch;
+    else if ((code >= 0x20 && code < 0x7f) || (code > 0x7f && /^[\p{L}\p{M}\p{N}\p{P}\p{S}]$/u.test(ch))) out += ch;
     else if (code < 0x80) out += `\\x${code.toString(16).padStart(2, '0')}`;
     else out += code < 0x10000 ? `\\u${code.toString(16).padStart(4, '0')}` : `\\U${code.toString(16).padStart(8, '0')}`;
   }

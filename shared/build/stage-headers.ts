@@ -184,7 +184,8 @@ export function imageProblem(name: string): SlipwayError | undefined {
     parseReference(name);
     return undefined;
   } catch (error) {
-    if (error instanceof SlipwayError) return error;
-    throw error;
+    if (!(error instanceof SlipwayError)) throw error;
+    // whoever reports it has named it already
+    return new SlipwayError(error.code, error.message.replace(`: ${JSON.stringify(name)}`, ''));
   }
 }

@@ -57,8 +57,11 @@ export const rangeOf = (line: LogicalLine, start = 0, end = line.text.length): S
 });
 
 /** Go's unicode.IsSpace, which decides what BuildKit trims. */
-export const isSpace = (ch: string): boolean =>
-  /^[\t\n\v\f\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]$/.test(ch);
+export function isSpace(ch: string): boolean {
+  const code = ch.charCodeAt(0);
+  if (code < 0x80) return code === 0x20 || (code >= 0x09 && code <= 0x0d);
+  return /^[\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]$/.test(ch);
+}
 
 export function trimStartIndex(text: string, from = 0): number {
   let i = from;
