@@ -13,6 +13,9 @@ const listed = (summary: string, load: () => Promise<{ readonly command: any }>)
 export const commands: Readonly<Record<string, Listed>> = {
   build: listed('Build an image from a Dockerfile', () => import('./commands/build.ts')),
   doctor: listed('Say what this machine can do and what to install', () => import('./commands/doctor.ts')),
+  pull: listed('Download an image from a registry', () => import('./commands/pull.ts')),
+  push: listed('Upload an image to a registry', () => import('./commands/push.ts')),
+  serve: listed('Serve the images of this home as a registry', () => import('./commands/serve.ts')),
   version: listed('Show the Slipway version information', () => import('./commands/version.ts')),
 };
 

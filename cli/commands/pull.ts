@@ -1,0 +1,54 @@
+import type { TransferRequest } from '../../shared/api/transfer.ts';
+import type { TransferEvent } from '../../shared/client/transfer-events.ts';
+import { parseReference } from '../../shared/oci/reference.ts';
+import { defineCommand } from '../command.ts';
+import { print } from '../io.ts';
+import { transferLines } from '../transfer-lines.ts';
+
+export const command = defineCommand({
+  name: 'pull',
+  summary: 'Download an image from a registry',
+  usage: '[OPTIONS] NAME[:TAG|@DIGEST]',
+  description: `Fetches what is missing of an image into the home and checks every byte against its digest; only then does the tag appear or
+move. A name without a host means Docker Hub; without a tag, the tag latest. NAME@sha256:... pulls exactly that image and sets no
+tag. Of an image for several platforms, the one for this machine is fetched.
+
+Logins are those of docker (docker login), with its credential helpers. Registries on this machine (localhost, 127.0.0.1) may speak
+plain HTTP; others only if SLIPWAY_INSECURE_REGISTRIES names them (HOST[:PORT], separated by commas). HTTPS_PROXY, HTTP_PROXY and
+NO_PROXY are honoured.`,
+  examples: [
+    ['slipway pull debian:12', 'From Docker Hub'],
+    ['slipway pull --platform linux/arm64 registry.example.com/team/app:1.2', 'Another platform, from a registry of your own'],
+    ['slipway pull -q alpine', 'Print nothing but the full name'],
+  ],
+  options: {
+    'all-tags': { type: 'boolean', short: 'a', help: 'Download all tagged images in the repository' },
+    platform: { type: 'string', help: 'The platform to take of a multi-platform image, e.g. linux/arm64' },
+    quiet: { type: 'boolean', short: 'q', help: 'Print only the name of what was pulled' },
+    'disable-content-trust': { type: 'boolean', help: '', hidden: true },
+  },
+  args: { min: 1, max: 1 },
+  async run({ args, options, io, api }) {
+    const [name = ''] = args;
+    const reference = parseReference(name);
+    const quiet = options.quiet === true;
+    const allTags = options['all-tags'] === true;
+    if (!quiet && !allTags && reference.tag === undefined && reference.digest === undefined)
+      await print(io, 'Using default tag: latest');
+    const request: TransferRequest = {
+      reference: name,
+      ...(options.platform === undefined ? {} : { platform: options.platform }),
+      ...(allTags ? { allTags } : {}),
+    };
+    const lines = transferLines(io);
+    for await (const event of (await api()).events<TransferEvent>('POST', '/api/v1/images/pull', request)) {
+      if (!quiet) await lines.show(event);
+      if (event.kind !== 'done') continue;
+      if (!quiet) {
+        await print(io, `Status: ${event.fresh ? 'Downloaded newer image for' : 'Image is up to date for'} ${event.name}`);
+      }
+      await print(io, event.canonical);
+    }
+    return 0;
+  },
+});

@@ -1,0 +1,99 @@
+// Starts serve-process.ts and Debian's docker-registry for end-to-end tests; both on loopback, both gone when disposed of.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface RegistryProcess extends AsyncDisposable {
+  /** `127.0.0.1:PORT` */
+  readonly host: string;
+  readonly pid: number;
+  readonly faults: () => string;
+  kill(signal: NodeJS.Signals): Promise<void>;
+}
+
+async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, 'exit');
+  child.kill(signal);
+  await gone;
+}
+
+/** Our registry on a folder. */
+export async function serveFolder(folder: string, port = 0): Promise<RegistryProcess> {
+  await mkdir(folder, { recursive: true });
+  const script = join(import.meta.dirname, 'serve-process.ts');
+  const child = spawn(process.execPath, [script, folder, String(port)], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  const lines = createInterface({ input: child.stdout });
+  const [line] = (await Promise.race([once(lines, 'line'), once(child, 'exit').then(() => [''])])) as [string];
+  if (!/^\d+$/.test(line)) throw new Error(`the registry did not start: ${said}`);
+  return {
+    host: `127.0.0.1:${line}`,
+    pid: child.pid as number,
+    faults: () => said,
+    kill: (signal) => stop(child, signal),
+    [Symbol.asyncDispose]: () => stop(child, 'SIGTERM'),
+  };
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+/** Debian's docker-registry 2.8 with `auth` as in its configuration (YAML, two spaces deep), or none. */
+export async function dockerRegistry(folder: string, auth = ''): Promise<RegistryProcess> {
+  const port = await freePort();
+  const config = join(folder, 'config.yml');
+  await writeFile(
+    config,
+    `version: 0.1
+log:
+  level: error
+storage:
+  filesystem:
+    rootdirectory: ${join(folder, 'data')}
+  delete:
+    enabled: true
+http:
+  addr: 127.0.0.1:${port}
+${auth === '' ? '' : `auth:\n${auth}\n`}`,
+  );
+  const child = spawn('/usr/bin/docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let said = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  const host = `127.0.0.1:${port}`;
+  for (let i = 0; ; i++) {
+    if (child.exitCode !== null || i === 200) throw new Error(`docker-registry did not start: ${said}`);
+    if (
+      await fetch(`http://${host}/v2/`).then(
+        () => true,
+        () => false,
+      )
+    )
+      break;
+    await sleep(50);
+  }
+  return {
+    host,
+    pid: child.pid as number,
+    faults: () => said,
+    kill: (signal) => stop(child, signal),
+    [Symbol.asyncDispose]: () => stop(child, 'SIGTERM'),
+  };
+}
