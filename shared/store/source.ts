@@ -31,27 +31,25 @@ export async function* pull(source: Bytes, signal: AbortSignal | undefined): Asy
   if (signal?.aborted) cancelSource(source);
   throwIfCancelled(signal);
   const iterator = source[Symbol.asyncIterator]();
-  let onAbort: (() => void) | undefined;
-  const aborted =
-    signal &&
-    new Promise<never>((_, reject) => {
-      onAbort = () => reject(new SlipwayError('CANCELLED', 'cancelled', { cause: signal.reason }));
-      signal.addEventListener('abort', onAbort, { once: true });
-    });
-  // Only the race below listens to it; between two races nobody does.
-  aborted?.catch(() => undefined);
+  // One listener that ends whatever step is under way. Racing every step against one promise of the abort would keep each chunk alive
+  // until the end: a promise holds on to all who ever waited for it, and they to what they got.
+  let giveUp: ((reason: unknown) => void) | undefined;
+  const onAbort = () => giveUp?.(new SlipwayError('CANCELLED', 'cancelled', { cause: signal?.reason }));
+  signal?.addEventListener('abort', onAbort, { once: true });
   let done = false;
   try {
     for (;;) {
-      const next = iterator.next();
-      const result = await (aborted === undefined ? next : Promise.race([next, aborted]));
+      const result = await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
+        giveUp = reject;
+        iterator.next().then(resolve, reject);
+      });
       if (result.done === true) break;
       if (result.value.length > 0) yield result.value;
       throwIfCancelled(signal);
     }
     done = true;
   } finally {
-    if (signal !== undefined && onAbort !== undefined) signal.removeEventListener('abort', onAbort);
+    signal?.removeEventListener('abort', onAbort);
     if (!done) {
       // Not awaited: a stalled generator answers `return` only after the `next` it stalls in. Its failure is not ours to report.
       iterator.return?.()?.catch(() => undefined);
