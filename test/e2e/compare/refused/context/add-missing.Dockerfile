@@ -1,0 +1,3 @@
+FROM localhost/busybox:base
+ADD $NOTHING/x /x/
+COPY folder/missing /y

@@ -1,0 +1,2 @@
+FROM localhost/busybox:base
+HEALTHCHECK --interval=abc CMD true

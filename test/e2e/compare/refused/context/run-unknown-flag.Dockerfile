@@ -1,0 +1,2 @@
+FROM localhost/busybox:base
+RUN --nosuchflag=1 true

@@ -1,0 +1,3 @@
+FROM localhost/busybox:base
+WORKDIR /etc/passwd
+RUN true
