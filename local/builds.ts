@@ -11,17 +11,19 @@ import { SlipwayError } from '../shared/errors.ts';
 import type { Platform } from '../shared/oci/platform.ts';
 import { parseReference, withDefaultTag } from '../shared/oci/reference.ts';
 import type { Engine } from './engine.ts';
+import type { ReceivedContexts } from './received-contexts.ts';
 import { LocalBuilds } from './workflow.ts';
 
 export interface BuildsOptions {
   readonly root: string;
   readonly parts: ApiParts;
   readonly engine: () => Promise<Engine>;
+  readonly contexts: () => Promise<ReceivedContexts>;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
 }
 
-export async function openBuilds({ root, parts, engine, clock }: BuildsOptions): Promise<BuildService> {
+export async function openBuilds({ root, parts, engine, contexts, clock }: BuildsOptions): Promise<BuildService> {
   const { blobs, catalog, table } = parts;
   const { layers, roots, scratch } = await engine();
   return new LocalBuilds({
@@ -33,7 +35,12 @@ export async function openBuilds({ root, parts, engine, clock }: BuildsOptions):
     roots,
     scratch,
     pull: (name, platform, signal) => pull(parts, name, platform, signal),
-    openContext: (request, needed, log, signal) => openContext(root, request, needed, log, signal, clock),
+    openContext: async (request, needed, log, signal) => {
+      const { context } = request;
+      if (context.kind === 'stored') return (await contexts()).get(context.id);
+      if (context.kind === 'none') throw new SlipwayError('CONTEXT', 'this build has no context');
+      return walkContext(root, context.path, request.ignore, needed, log, signal, clock);
+    },
   });
 }
 
@@ -48,9 +55,10 @@ async function pull(parts: ApiParts, name: string, wanted: Platform, signal: Abo
   });
 }
 
-async function openContext(
+async function walkContext(
   root: string,
-  request: BuildRequest,
+  path: string,
+  ignore: BuildRequest['ignore'],
   needed: readonly string[],
   log: StepLog,
   signal: AbortSignal,
@@ -58,13 +66,10 @@ async function openContext(
 ): Promise<ContextSource> {
   const report = log.start('[internal] load build context');
   try {
-    const { context } = request;
-    if (context.kind !== 'directory') throw new SlipwayError('UNSUPPORTED', `a ${context.kind} context cannot be used here`);
-    const { ignore } = request;
-    const walked = await walkDirectory(context.path, {
+    const walked = await walkDirectory(path, {
       ...(ignore === undefined ? {} : { ignore: new Ignore(ignore.name, parseIgnore(ignore.text)) }),
       needed,
-      cache: statCacheFile(root, contextRoot(context.path)),
+      cache: statCacheFile(root, contextRoot(path)),
       now,
       signal,
     });

@@ -11,6 +11,7 @@ import { TableCatalog } from '../shared/store/catalog-table.ts';
 import { DiskBlobs } from '../shared/store/disk-blobs.ts';
 import { SqliteTable } from '../shared/store/sqlite-table.ts';
 import type { Engine } from './engine.ts';
+import type { ReceivedContexts } from './received-contexts.ts';
 
 export interface Home extends AsyncDisposable {
   /** The data folder: an OCI layout with a SQLite table beside it (docs/architecture.md draws it). */
@@ -46,6 +47,13 @@ export async function openHome({ env, now }: HomeOptions): Promise<Home> {
     engine ??= import('./engine.ts').then(({ openEngine: open }) => open({ root, blobs, table, env }));
     return engine;
   };
+  let contexts: Promise<ReceivedContexts> | undefined;
+  const openContexts = (): Promise<ReceivedContexts> => {
+    contexts ??= Promise.all([import('./received-contexts.ts'), openEngine()]).then(
+      ([{ ReceivedContexts: Contexts }, { scratch }]) => new Contexts(scratch),
+    );
+    return contexts;
+  };
   const parts: ApiParts = {
     blobs,
     table,
@@ -59,8 +67,9 @@ export async function openHome({ env, now }: HomeOptions): Promise<Home> {
     },
     async builds() {
       const { openBuilds } = await import('./builds.ts');
-      return openBuilds({ root, parts, engine: openEngine, clock });
+      return openBuilds({ root, parts, engine: openEngine, contexts: openContexts, clock });
     },
+    contexts: openContexts,
   };
   return {
     root,
@@ -68,6 +77,7 @@ export async function openHome({ env, now }: HomeOptions): Promise<Home> {
     fetch: createApi(parts),
     engine: openEngine,
     async [Symbol.asyncDispose]() {
+      if (contexts !== undefined) await (await contexts)[Symbol.asyncDispose]();
       // In reverse: the engine writes to the table.
       if (engine !== undefined) await (await engine)[Symbol.asyncDispose]();
       if (remotes !== undefined) (await remotes)[Symbol.dispose]();

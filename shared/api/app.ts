@@ -11,6 +11,7 @@ interface Subject {
 
 /** Longer prefixes first. A subject: `{ prefix: '/api/v1/images', load: async (parts) => (await import('./images.ts')).imageRoutes(parts) }`. */
 const subjects: readonly Subject[] = [
+  { prefix: '/api/v1/contexts', load: async (parts) => (await import('./contexts.ts')).contextRoutes(await parts.contexts()) },
   { prefix: '/api/v1/builds', load: async (parts) => (await import('./builds.ts')).buildRoutes(await parts.builds()) },
   { prefix: '/api/v1/images/pull', load: async (parts) => (await import('./transfer.ts')).transferRoutes(parts) },
   { prefix: '/api/v1/images/push', load: async (parts) => (await import('./transfer.ts')).transferRoutes(parts) },

@@ -1,5 +1,5 @@
 // What a home is made of, as the control API sees it. local/home.ts and functions/api build one.
-import type { BuildService } from '../build/service.ts';
+import type { BuildService, ContextService } from '../build/service.ts';
 import type { Remotes } from '../client/remotes.ts';
 import type { Blobs } from '../store/blobs.ts';
 import type { Catalog } from '../store/catalog.ts';
@@ -15,4 +15,6 @@ export interface ApiParts {
   remotes(): Promise<Remotes>;
   /** Builds; opened at the first use. */
   builds(): Promise<BuildService>;
+  /** Contexts that travel; opened at the first use. */
+  contexts(): Promise<ContextService>;
 }

@@ -1,0 +1,15 @@
+// Contexts over the control API.
+import type { ContextService } from '../build/service.ts';
+import { SlipwayError } from '../errors.ts';
+import { json } from './http.ts';
+import { type Route, route } from './router.ts';
+
+export function contextRoutes(contexts: ContextService): readonly Route[] {
+  return [
+    route('POST', '/api/v1/contexts/archive', async ({ request, query }) => {
+      if (request.body === null)
+        throw new SlipwayError('CONTEXT', 'the context is empty: an archive or a Dockerfile was expected');
+      return json(await contexts.receive(request.body, query.get('dockerfile') ?? undefined, request.signal), 201);
+    }),
+  ];
+}
