@@ -6,7 +6,7 @@ import { type Dockerfile, parseDockerfile } from '../dockerfile/parse.ts';
 import { Findings } from '../dockerfile/rules.ts';
 import type { SourceRange } from '../errors.ts';
 import type { ImageConfig } from '../oci/config.ts';
-import type { Platform } from '../oci/platform.ts';
+import { formatPlatform, normalizePlatform, type Platform } from '../oci/platform.ts';
 import { isPredefined, platformArgs } from './builtin-args.ts';
 import { startConfig } from './config-edit.ts';
 import type { Plan, PlannedStage, Step } from './plan.ts';
@@ -73,6 +73,7 @@ export async function planBuild(input: PlanInput, ports: PlanPorts): Promise<Pla
     const { index, from, instructions } = stage.header.stage;
     lintStage([...stage.triggers, ...instructions], findings);
     if (stage.base.kind !== 'stage') stageConfigs[index] = startConfig(stage.baseConfig, platform);
+    basePlatform(stage, platform, findings);
     const base = stage.base.kind === 'stage' ? scopes.get(stage.base.stage)! : scopeOf(stageConfigs[index]!.config ?? {});
     const { steps, scope } = planStage({
       needed: stage,
@@ -130,6 +131,17 @@ function epochOf(
     where,
     'give whole seconds since 1970, as date +%s prints',
   );
+}
+
+/** A lone manifest may be for another machine than its index would have chosen. */
+function basePlatform({ header, baseConfig }: NeededStage, platform: Platform, findings: Findings): void {
+  const { base, stage } = header;
+  if (baseConfig === undefined || base.kind !== 'image') return;
+  const [actual, expected] = [normalizePlatform(baseConfig), normalizePlatform(platform)];
+  if (actual.os === expected.os && actual.architecture === expected.architecture) return;
+  const shown = formatPlatform(actual);
+  const message = `Base image ${base.name} was pulled with platform "${shown}", expected "${formatPlatform(expected)}" for current build`;
+  findings.report('InvalidBaseImagePlatform', message, stage.from.where, stage.from.comments);
 }
 
 /** B01: docker/dockerfile is built in; no other frontend is ever fetched and run. */

@@ -11,6 +11,7 @@ export const rules = {
   ExposeProtoCasing: 'expose-proto-casing',
   FromAsCasing: 'from-as-casing',
   FromPlatformFlagConstDisallowed: 'from-platform-flag-const-disallowed',
+  InvalidBaseImagePlatform: 'invalid-base-image-platform',
   InvalidDefaultArgInFrom: 'invalid-default-arg-in-from',
   InvalidDefinitionDescription: 'invalid-definition-description',
   JSONArgsRecommended: 'json-args-recommended',
