@@ -7,7 +7,7 @@ import { performance } from 'node:perf_hooks';
 import { CompressPool } from '../../shared/layer/compress-pool.ts';
 import type { EntryWithBody } from '../../shared/layer/entry.ts';
 import { type WriteLayerOptions, type WrittenLayer, writeLayer } from '../../shared/layer/write.ts';
-import type { Digest } from '../../shared/oci/digest.ts';
+import { type Digest, sha256 } from '../../shared/oci/digest.ts';
 import type { Compression } from '../../shared/oci/media-type.ts';
 import { DiskBlobs } from '../../shared/store/disk-blobs.ts';
 import { fileEntry, randomFile, scratch, smallFiles } from './fixtures.ts';
@@ -68,6 +68,13 @@ async function measure(name: string, entries: () => readonly EntryWithBody[], re
   );
   return made;
 }
+function knownEntry(root: string, path: string): EntryWithBody {
+  const file = join(root, path);
+  const state = statSync(file);
+  const { entry } = fileEntry(root, path, state.size);
+  return { entry: { ...entry, digest: sha256(readFileSync(file)) }, body: { kind: 'file', path: file, offset: 0, state } };
+}
+
 async function digestOf(file: string): Promise<Digest> {
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk);
@@ -78,7 +85,8 @@ let lastBlobs: DiskBlobs | undefined;
 mkdirSync(tree);
 if (which.includes('s3')) {
   const paths = smallFiles(tree, 30_000);
-  const list = () => paths.map((path) => fileEntry(tree, path, statSync(join(tree, path)).size));
+  // As a context gives them: with digests, and the state the files were in.
+  const list = () => paths.map((path) => knownEntry(tree, path));
   const whole = await measure('30,000 files', list);
   if (which.includes('s3c')) {
     writeFileSync(join(tree, paths[12_345]!), 'changed');

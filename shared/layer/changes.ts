@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { lstatSync, lutimesSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
 import { errnoOf, SlipwayError, throwIfCancelled } from '../errors.ts';
 import { comparePaths, decodeName, encodeName } from '../tar/name.ts';
-import { type Entry, type EntryType, type EntryWithBody, opaqueName, whiteoutPrefix } from './entry.ts';
+import { type Entry, type EntryType, type EntryWithBody, type FileState, opaqueName, whiteoutPrefix } from './entry.ts';
 import { missingTool } from './node-maker.ts';
 
 export interface ChangesOptions {
@@ -23,7 +23,8 @@ export async function changesOf(upper: string, options: ChangesOptions = {}): Pr
   walk(upper, '', options.signal, (path, stat) => {
     const entry = entryOf(upper, path, stat, attributes.get(path));
     if (entry === undefined) return;
-    const body: EntryWithBody['body'] = entry.size > 0 ? { kind: 'file', path: below(upper, path), offset: 0 } : undefined;
+    const body: EntryWithBody['body'] =
+      entry.size > 0 ? { kind: 'file', path: below(upper, path), offset: 0, state: stateOf(stat) } : undefined;
     if (entry.type === 'dir' && isOpaque(attributes.get(path))) entries.push(marker(`${path}/${opaqueName}`, entry.mtime));
     if (stat.nlink > 1 && entry.type !== 'dir' && !isWhiteout(stat)) {
       const inode = `${stat.dev}:${stat.ino}`;
@@ -60,6 +61,8 @@ function walk(root: string, folder: string, signal: AbortSignal | undefined, vis
     visit(path, stat);
   }
 }
+
+const stateOf = ({ dev, ino, size, mtimeMs, ctimeMs }: Stats): FileState => ({ dev, ino, size, mtimeMs, ctimeMs });
 
 const below = (root: string, path: string): string => (path === '' ? root : `${root}/${path}`);
 const bytesPath = (root: string, path: string): string | Buffer => {

@@ -88,7 +88,7 @@ function seal(member: Uint8Array, bytes: Buffer): void {
   view.setUint32(member.length - 4, bytes.length, true);
 }
 
-const sampleLength = 4096;
+const sampleLength = 2048;
 const sampleCount = 8;
 
 /**

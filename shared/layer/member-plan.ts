@@ -6,7 +6,7 @@ import { encodeHeader, endOfArchive } from '../tar/encode.ts';
 import { padding } from '../tar/format.ts';
 import { comparePaths } from '../tar/name.ts';
 import type { Body, Entry, EntryWithBody } from './entry.ts';
-import type { Fill } from './member.ts';
+import { Fills } from './fills.ts';
 
 /** A member is not ended below this, unless a large file follows. */
 const least = 512 * 1024;
@@ -23,7 +23,7 @@ const usualBuffer = most + 64 * 1024;
 export interface PlannedMember {
   readonly raw: ArrayBuffer;
   readonly length: number;
-  readonly fills: readonly Fill[];
+  readonly fills: Fills;
   /** The entries whose content ends in this member, and the fill that holds (the last piece of) it. */
   readonly entries: readonly { readonly entry: Entry; readonly fill: number }[];
 }
@@ -75,7 +75,7 @@ export async function* planMembers(
         await content.fill(open, offset, length, large);
         if (offset + length === entry.size) {
           open.add(endOfArchive.subarray(0, padding(entry.size)));
-          open.entries.push({ entry, fill: open.fills.length - 1 });
+          open.entries.push({ entry, fill: open.fills.count - 1 });
         }
         if (large && length === pieceSize) {
           yield open.close();
@@ -109,7 +109,7 @@ function pathHash(path: string): number {
 }
 
 class OpenMember {
-  readonly fills: Fill[] = [];
+  readonly fills = new Fills();
   readonly entries: { readonly entry: Entry; readonly fill: number }[] = [];
   length = 0;
   #buffer: (length: number) => ArrayBuffer;
@@ -161,15 +161,14 @@ class Content {
     const body = this.#body;
     const { path: name, digest } = this.#entry;
     // The digest of a large file is taken by the writer, which sees its pieces in order.
-    const fill = { at, size: length, name, piece };
     if (body.kind === 'file') {
       const { path: file, state } = body;
       const trusted = digest !== undefined && state !== undefined;
-      const source = { file, offset: body.offset + offset, ...(state !== undefined && { state }) };
-      member.fills.push({ ...fill, ...source, trusted, hash: !trusted && !piece });
+      const hash = !trusted && !piece;
+      member.fills.add({ at, size: length, offset: body.offset + offset, file, name, state, hash, piece, trusted });
       return;
     }
-    member.fills.push({ ...fill, offset, trusted: false, hash: !piece });
+    member.fills.add({ at, size: length, offset, name, hash: !piece, piece, trusted: false });
     if (body.kind === 'bytes') {
       if (body.bytes.length !== this.#entry.size) throw this.#wrongSize(`${body.bytes.length}`);
       room.set(body.bytes.subarray(offset, offset + length));

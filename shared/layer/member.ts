@@ -1,42 +1,22 @@
 // One member of a layer: a stretch of the tar stream that is compressed on its own (docs/decisions/0002-member-boundaries.md). The same
 // code runs in the compression workers and, for small layers, in the main thread, so the bytes cannot differ.
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { errnoOf, SlipwayError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Compression } from '../oci/media-type.ts';
 import { fsPath } from '../tar/name.ts';
 import type { FileState } from './entry.ts';
+import { type Fill, Fills, type FlatFills } from './fills.ts';
 import { compressMember, looksRandom } from './member-codec.ts';
 
-/** A stretch of file content in a member. */
-export interface Fill {
-  /** Offset in the member. */
-  readonly at: number;
-  readonly size: number;
-  /** The file to read it from; absent when the bytes are in the member already. */
-  readonly file?: string;
-  /** Offset in the file. */
-  readonly offset: number;
-  /** The entry's path, for errors. */
-  readonly name: string;
-  /** The file's state when it was listed. */
-  readonly state?: FileState;
-  /** Whether to answer the digest of these bytes. */
-  readonly hash: boolean;
-  /** A piece of a large file: the file's state is answered, to compare the pieces, and the digest is taken where they pass in order. */
-  readonly piece: boolean;
-  /** The digest is known, and holds because the file's state does. */
-  readonly trusted: boolean;
-}
-
 export interface MemberJob {
-  /** Headers and padding are in place, the content of `fills` with a file is not. Handed over and back. */
+  /** Headers and padding are in place, content that `fills` read from files is not. Handed over and back. */
   readonly raw: ArrayBuffer;
   /** Where the compressed bytes go if they fit: handed over and back, so that no memory is left to the garbage collector. */
   readonly room: ArrayBuffer;
   readonly length: number;
-  readonly fills: readonly Fill[];
+  readonly fills: FlatFills;
   readonly compression: Compression;
   readonly level: number;
   /** SHA-256 digests (32 bytes each, sorted) of members that need not be compressed. */
@@ -53,23 +33,24 @@ export interface MemberResult {
   readonly sha256?: Uint8Array;
   /** Place in `known`. */
   readonly knownAt?: number;
-  /** By fill: the digest asked for. */
-  readonly digests: readonly (Digest | undefined)[];
-  /** By fill: the state asked for. */
-  readonly states: readonly (FileState | undefined)[];
+  /** By fill, where asked for; often none. */
+  readonly digests: ReadonlyMap<number, Digest>;
+  readonly states: ReadonlyMap<number, FileState>;
 }
 
 /** Reads, hashes and compresses. CONTEXT_CHANGED names the file that is not what it was. */
 export function makeMember(job: MemberJob): MemberResult {
   const { raw, length, compression, level } = job;
   const bytes = Buffer.from(raw, 0, length);
-  const digests: (Digest | undefined)[] = [];
-  const states: (FileState | undefined)[] = [];
-  for (const fill of job.fills) {
+  const digests = new Map<number, Digest>();
+  const states = new Map<number, FileState>();
+  const fills = new Fills(job.fills);
+  for (let index = 0; index < fills.count; index++) {
+    const fill = fills.at(index);
     const slice = bytes.subarray(fill.at, fill.at + fill.size);
     const state = fill.file === undefined ? undefined : readFill(fill, fill.file, slice);
-    states.push(fill.piece ? state : undefined);
-    digests.push(fill.hash ? `sha256:${createHash('sha256').update(slice).digest('hex')}` : undefined);
+    if (fill.piece && state !== undefined) states.set(index, stateOf(state));
+    if (fill.hash) digests.set(index, `sha256:${hash('sha256', slice)}`);
   }
   const done = { raw, length, digests, states };
   const packed = (level: number) => {
@@ -78,13 +59,13 @@ export function makeMember(job: MemberJob): MemberResult {
   };
   if (compression === 'none') return { ...done, room: job.room };
   if (compression === 'gzip' && looksRandom(bytes)) return { ...done, ...packed(0) };
-  const sha256 = createHash('sha256').update(bytes).digest();
+  const sha256 = hash('sha256', bytes, 'buffer');
   const knownAt = job.known === undefined ? -1 : findDigest(new Uint8Array(job.known), sha256);
   if (knownAt >= 0) return { ...done, sha256, knownAt, room: job.room };
   return { ...done, sha256, ...packed(level) };
 }
 
-function readFill(fill: Fill, file: string, target: Buffer): FileState {
+function readFill(fill: Fill, file: string, target: Buffer): Stats {
   let fd: number;
   try {
     fd = openSync(fsPath(file), 'r');
@@ -104,7 +85,7 @@ function readFill(fill: Fill, file: string, target: Buffer): FileState {
     }
     const after = fstatSync(fd);
     if (!sameState(before, after)) throw changed(fill, 'was written to');
-    return stateOf(after);
+    return after;
   } finally {
     closeSync(fd);
   }

@@ -88,8 +88,12 @@ export class TableToc implements Toc {
 
   /** True when something stands strictly below `path`. */
   hasUnder(path: string): boolean {
-    const [first, end] = this.#range(path);
-    return first < end;
+    if (path === '') return this.#range('')[0] < this.count;
+    const start = encodeName(`${path}/`);
+    const index = this.#lowerBound(start);
+    if (index >= this.count) return false;
+    const at = this.#start(index);
+    return start.compare(this.#bytes, at, Math.min(at + start.length, this.#offsetsAt)) === 0;
   }
 
   /** Indices of all entries strictly below `path`. */

@@ -92,7 +92,15 @@ export async function writeLayer(
       throwIfCancelled(signal);
       const { raw, length, fills } = planned;
       const room = compression === 'none' ? new ArrayBuffer(0) : pool.buffer(packedRoom(raw.byteLength));
-      const job: MemberJob = { raw, room, length, fills, compression, level, ...(reuse.known && { known: reuse.known }) };
+      const job: MemberJob = {
+        raw,
+        room,
+        length,
+        fills: fills.flat(),
+        compression,
+        level,
+        ...(reuse.known && { known: reuse.known }),
+      };
       const alone = next.done && underWay.length === 0 && writer.uncompressedSize === 0;
       const here = alone && length <= smallTar && !pool.started;
       const result = here ? Promise.resolve().then(() => makeMember(job)) : pool.run(job);
@@ -147,10 +155,9 @@ class LayerWriter {
     this.#index.add(raw.length, packed.length, made.sha256);
     const largeDigests = this.#takePieces(planned, made, raw);
     for (const { entry, fill } of planned.entries) {
-      const digest = fill < 0 ? undefined : (largeDigests.get(fill) ?? made.digests[fill] ?? entry.digest);
+      const digest = fill < 0 ? undefined : (largeDigests.get(fill) ?? made.digests.get(fill) ?? entry.digest);
       const known = entry.type === 'file' ? this.#withDigest(entry, digest) : entry;
-      const { at, size } = planned.fills[fill] ?? { at: 0, size: 0 };
-      this.#toc.add(known, TocBuilder.keepsContent(entry) ? raw.subarray(at, at + size) : undefined);
+      this.#toc.add(known, TocBuilder.keepsContent(entry) && fill >= 0 ? planned.fills.sliceOf(fill, raw) : undefined);
       this.#entryCount++;
     }
     await written;
@@ -172,9 +179,9 @@ class LayerWriter {
   /** Pieces of large files are hashed here, where they pass in order; answers the digests of the files that end in this member. */
   #takePieces(planned: PlannedMember, made: MemberResult, raw: Uint8Array): ReadonlyMap<number, Digest> {
     const ended = new Map<number, Digest>();
-    planned.fills.forEach((fill, index) => {
-      if (!fill.piece) return;
-      const state = made.states[index];
+    for (const index of planned.fills.pieces()) {
+      const fill = planned.fills.at(index);
+      const state = made.states.get(index);
       if (this.#large?.name !== fill.name) this.#large = { hash: createHash('sha256'), state, name: fill.name };
       const large = this.#large;
       if (large.state !== undefined && (state === undefined || !sameState(large.state, state))) {
@@ -184,10 +191,10 @@ class LayerWriter {
         });
       }
       const end = planned.entries.find((candidate) => candidate.fill === index);
-      if (fill.trusted === true) return;
+      if (fill.trusted) continue;
       large.hash.update(raw.subarray(fill.at, fill.at + fill.size));
       if (end !== undefined) ended.set(index, `sha256:${large.hash.digest('hex')}`);
-    });
+    }
     return ended;
   }
 
