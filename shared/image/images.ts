@@ -30,6 +30,13 @@ export interface ListedImage extends Facts {
   readonly repositories: readonly string[];
   /** Seconds since 1970 of its first commit to any of them. */
   readonly committed: number;
+  /** True for members of an index and referrers, which are no images of their own. */
+  readonly member: boolean;
+}
+
+export interface ListOptions extends Options {
+  /** Members of indexes and referrers too. */
+  readonly all?: boolean;
 }
 
 export interface FoundImage {
@@ -79,8 +86,8 @@ export class Images {
     this.#parts = parts;
   }
 
-  /** All images, dangling ones included; not the members of indexes, nor what only refers to another manifest. Newest first. */
-  async list(options?: Options): Promise<readonly ListedImage[]> {
+  /** All images, dangling ones included; members of indexes, and what only refers to another manifest, with `all`. Newest first. */
+  async list(options?: ListOptions): Promise<readonly ListedImage[]> {
     const { catalog } = this.#parts;
     const repositories = await Array.fromAsync(
       pages(
@@ -90,7 +97,10 @@ export class Images {
     );
     const views = [];
     for (const repository of [...repositories, unnamed]) views.push(await this.#view(repository, options));
-    const digests = [...new Set(views.flatMap(({ images }) => [...images.keys()]))];
+    const own = new Set(views.flatMap(({ images }) => [...images].filter(([, { member }]) => !member).map(([digest]) => digest)));
+    const digests = [...new Set(views.flatMap(({ images }) => [...images.keys()]))].filter(
+      (digest) => options?.all || own.has(digest),
+    );
     const facts = await factsOf(this.#parts, digests, options);
     const images: ListedImage[] = [];
     for (const [i, digest] of digests.entries()) {
@@ -103,12 +113,13 @@ export class Images {
         names: holding.flatMap(({ repository, images: held }) => held.get(digest)!.tags.map((tag) => ({ repository, tag }))),
         repositories: holding.map(({ repository }) => repository).filter((repository) => repository !== unnamed),
         committed: Math.min(...holding.map((view) => view.images.get(digest)!.committed)),
+        member: !own.has(digest),
       });
     }
     return images.sort((a, b) => createdAt(b) - createdAt(a) || (a.digest < b.digest ? -1 : 1));
   }
 
-  /** The top-level manifests of one repository with their tags. */
+  /** The manifests of one repository with their tags. */
   async #view(repository: string, options?: Options) {
     const { catalog } = this.#parts;
     const manifests = await Array.fromAsync(manifestsOf(catalog, repository, options));
@@ -117,11 +128,10 @@ export class Images {
       tags.set(digest, [...(tags.get(digest) ?? []), tag]);
     }
     const members = await membersOf(this.#parts, manifests, options);
-    const images = new Map<Digest, { readonly tags: readonly string[]; readonly committed: number }>();
+    const images = new Map<Digest, { readonly tags: readonly string[]; readonly committed: number; readonly member: boolean }>();
     for (const { digest, committed, subject } of manifests) {
-      const own = tags.get(digest);
-      if (own === undefined && (members.has(digest) || subject !== undefined)) continue;
-      images.set(digest, { tags: own ?? [], committed });
+      const own = tags.get(digest) ?? [];
+      images.set(digest, { tags: own, committed, member: own.length === 0 && (members.has(digest) || subject !== undefined) });
     }
     return { repository, images };
   }

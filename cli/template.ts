@@ -1,0 +1,430 @@
+// Go templates (text/template), as far as `--format` needs them: fields, variables, pipelines, range, if, with, and docker's functions.
+// What is not supported is refused by its name, never printed as if it meant nothing.
+import { SlipwayError } from '../shared/errors.ts';
+
+type Value = unknown;
+type Scope = { readonly dot: Value; readonly vars: ReadonlyMap<string, Value> };
+
+type Node =
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'print'; readonly pipe: Pipe }
+  | { readonly kind: 'set'; readonly name: string; readonly pipe: Pipe }
+  | { readonly kind: 'if' | 'with'; readonly pipe: Pipe; readonly then: readonly Node[]; readonly otherwise: readonly Node[] }
+  | {
+      readonly kind: 'range';
+      readonly pipe: Pipe;
+      readonly names: readonly string[];
+      readonly then: readonly Node[];
+      readonly otherwise: readonly Node[];
+    };
+
+/** Commands, each given the result of the one before as its last argument. */
+type Pipe = readonly (readonly Operand[])[];
+
+type Operand =
+  | { readonly kind: 'literal'; readonly value: Value }
+  | {
+      readonly kind: 'path';
+      readonly root: 'dot' | 'top' | Operand | { readonly variable: string };
+      readonly fields: readonly string[];
+    }
+  | { readonly kind: 'function'; readonly name: string }
+  | { readonly kind: 'pipe'; readonly pipe: Pipe };
+
+const fail = (problem: string): SlipwayError =>
+  new SlipwayError('USAGE', `template parsing error: ${problem}`, {
+    hint: 'Supported are fields, variables, pipelines, if, range, with, and the functions json, index, len, join, split, lower, upper, title, println, print, printf, eq, ne, lt, gt, and, or, not, truncate, pad.',
+  });
+
+export interface Template {
+  /** The text for one value. Unknown fields are an error, as in docker. */
+  render(value: Value): string;
+}
+
+export function parseTemplate(source: string): Template {
+  const parser = new Parser(lex(source));
+  const nodes = parser.block(false);
+  return {
+    render(value) {
+      const out: string[] = [];
+      run(nodes, { dot: value, vars: new Map([['$', value]]) }, out);
+      return out.join('');
+    },
+  };
+}
+
+type Piece = { readonly text: string } | { readonly action: string };
+
+/** Text and actions; `{{-` and `-}}` take the white space beside them, comments are dropped. */
+function lex(source: string): readonly Piece[] {
+  const pieces: Piece[] = [];
+  let rest = source;
+  let trimNext = false;
+  for (;;) {
+    const open = rest.indexOf('{{');
+    let text = open < 0 ? rest : rest.slice(0, open);
+    if (trimNext) text = text.trimStart();
+    if (open < 0) {
+      pieces.push({ text });
+      return pieces;
+    }
+    const close = closing(rest, open + 2);
+    let action = rest.slice(open + 2, close);
+    if (/^-\s/.test(action)) {
+      text = text.trimEnd();
+      action = action.slice(1);
+    }
+    trimNext = /\s-$/.test(action);
+    if (trimNext) action = action.slice(0, -1);
+    pieces.push({ text });
+    if (!/^\s*\/\*[\s\S]*\*\/\s*$/.test(action)) pieces.push({ action: action.trim() });
+    rest = rest.slice(close + 2);
+  }
+}
+
+function closing(text: string, from: number): number {
+  let quote: string | undefined;
+  for (let i = from; i < text.length; i++) {
+    const char = text[i]!;
+    if (quote !== undefined) {
+      if (char === '\\' && quote === '"') i++;
+      else if (char === quote) quote = undefined;
+    } else if (char === '"' || char === '`') quote = char;
+    else if (text.startsWith('}}', i)) return i;
+  }
+  throw fail('unclosed action: a {{ without its }}');
+}
+
+const tokenShape =
+  /\s*(?:("(?:\\.|[^"\\])*"|`[^`]*`)|(\$\w*(?:\.\w+)*)|((?:\.\w+)+|\.)|([A-Za-z_]\w*)|(-?\d+(?:\.\d+)?)|(:=|[|(),]))((?:\.\w+)*)/y;
+
+class Parser {
+  readonly #pieces: readonly Piece[];
+  #at = 0;
+
+  constructor(pieces: readonly Piece[]) {
+    this.#pieces = pieces;
+  }
+
+  /** Nodes up to `{{end}}` or `{{else}}` (when `nested`), or to the end of the template. */
+  block(nested: boolean): readonly Node[] {
+    const nodes: Node[] = [];
+    for (; this.#at < this.#pieces.length; ) {
+      const piece = this.#pieces[this.#at]!;
+      if ('text' in piece) {
+        if (piece.text !== '') nodes.push({ kind: 'text', text: piece.text });
+        this.#at++;
+        continue;
+      }
+      const [, keyword = ''] = /^(\w+)/.exec(piece.action) ?? [];
+      if (keyword === 'end' || keyword === 'else') {
+        if (!nested) throw fail(`unexpected {{${piece.action}}}`);
+        return nodes;
+      }
+      this.#at++;
+      nodes.push(this.#action(keyword, piece.action));
+    }
+    if (nested) throw fail('unexpected end: an {{end}} is missing');
+    return nodes;
+  }
+
+  #action(keyword: string, action: string): Node {
+    const rest = action.slice(keyword.length);
+    if (keyword === 'if' || keyword === 'with') return { kind: keyword, pipe: parsePipe(rest), ...this.#branches() };
+    if (keyword === 'range') {
+      const named = /^\s*\$(\w+)(?:\s*,\s*\$(\w+))?\s*:=/.exec(rest);
+      const names = named ? [named[1]!, ...(named[2] === undefined ? [] : [named[2]])] : [];
+      return { kind: 'range', names, pipe: parsePipe(named ? rest.slice(named[0].length) : rest), ...this.#branches() };
+    }
+    if (['template', 'define', 'block', 'break', 'continue'].includes(keyword)) throw fail(`{{${keyword}}} is not supported`);
+    const set = /^\$(\w+)\s*:?=/.exec(action);
+    if (set) return { kind: 'set', name: set[1]!, pipe: parsePipe(action.slice(set[0].length)) };
+    return { kind: 'print', pipe: parsePipe(action) };
+  }
+
+  #branches(): { readonly then: readonly Node[]; readonly otherwise: readonly Node[] } {
+    const then = this.block(true);
+    const piece = this.#pieces[this.#at] as { readonly action: string };
+    this.#at++;
+    if (piece.action === 'end') return { then, otherwise: [] };
+    const chained = /^else\s+(if|with)\b/.exec(piece.action);
+    if (chained) {
+      const kind = chained[1] as 'if' | 'with';
+      return { then, otherwise: [{ kind, pipe: parsePipe(piece.action.slice(chained[0].length)), ...this.#branches() }] };
+    }
+    const otherwise = this.block(true);
+    this.#at++;
+    return { then, otherwise };
+  }
+}
+
+function parsePipe(source: string): Pipe {
+  const tokens = tokenize(source);
+  const pipe = readPipe(tokens, source);
+  if (tokens.length > 0) throw fail(`unexpected ${JSON.stringify(tokens[0]!.text)} in {{${source.trim()}}}`);
+  return pipe;
+}
+
+interface Token {
+  readonly kind: 'string' | 'variable' | 'field' | 'word' | 'number' | 'sign';
+  readonly text: string;
+  /** Fields written right after it: `(x).A.B`. */
+  readonly fields: readonly string[];
+}
+
+function tokenize(source: string): Token[] {
+  const tokens: Token[] = [];
+  tokenShape.lastIndex = 0;
+  const end = source.trimEnd().length;
+  while (tokenShape.lastIndex < end) {
+    const start = tokenShape.lastIndex;
+    const match = tokenShape.exec(source);
+    if (match === null) {
+      // A parenthesis that closes, with the fields of what it held.
+      throw fail(`unexpected ${JSON.stringify(source.slice(start).trim().slice(0, 20))}`);
+    }
+    const [, text, variable, field, name, number, sign, after = ''] = match;
+    const fields = after === '' ? [] : after.slice(1).split('.');
+    if (text !== undefined) tokens.push({ kind: 'string', text, fields });
+    else if (variable !== undefined) tokens.push({ kind: 'variable', text: variable, fields });
+    else if (field !== undefined) tokens.push({ kind: 'field', text: field, fields });
+    else if (name !== undefined) tokens.push({ kind: 'word', text: name, fields });
+    else if (number !== undefined) tokens.push({ kind: 'number', text: number, fields });
+    else tokens.push({ kind: 'sign', text: sign!, fields });
+  }
+  return tokens;
+}
+
+function readPipe(tokens: Token[], source: string): Pipe {
+  const commands: Operand[][] = [[]];
+  for (;;) {
+    const token = tokens[0];
+    if (token === undefined || (token.kind === 'sign' && token.text === ')')) break;
+    tokens.shift();
+    if (token.kind === 'sign' && token.text === '|') commands.push([]);
+    else commands.at(-1)!.push(readOperand(token, tokens, source));
+  }
+  if (commands.some((command) => command.length === 0)) throw fail(`missing value in {{${source.trim()}}}`);
+  return commands;
+}
+
+function readOperand(token: Token, tokens: Token[], source: string): Operand {
+  const { kind, text } = token;
+  if (token.fields.length > 0 && kind !== 'sign') throw fail(`unexpected .${token.fields.join('.')} in {{${source.trim()}}}`);
+  switch (kind) {
+    case 'string':
+      return { kind: 'literal', value: text.startsWith('`') ? text.slice(1, -1) : unquote(text) };
+    case 'number':
+      return { kind: 'literal', value: Number(text) };
+    case 'field':
+      return { kind: 'path', root: 'dot', fields: text === '.' ? [] : text.slice(1).split('.') };
+    case 'variable': {
+      const [name = '', ...fields] = text.slice(1).split('.');
+      return { kind: 'path', root: name === '' ? 'top' : { variable: name }, fields };
+    }
+    case 'word':
+      if (text === 'true' || text === 'false') return { kind: 'literal', value: text === 'true' };
+      if (text === 'nil') return { kind: 'literal', value: null };
+      if (!Object.hasOwn(functions, text)) throw fail(`function "${text}" not defined`);
+      return { kind: 'function', name: text };
+    case 'sign': {
+      if (text !== '(') throw fail(`unexpected ${JSON.stringify(text)} in {{${source.trim()}}}`);
+      const pipe = readPipe(tokens, source);
+      const close = tokens.shift();
+      if (close === undefined) throw fail(`unclosed ( in {{${source.trim()}}}`);
+      const inner: Operand = { kind: 'pipe', pipe };
+      return close.fields.length > 0 ? { kind: 'path', root: inner, fields: close.fields } : inner;
+    }
+  }
+}
+
+function unquote(literal: string): string {
+  try {
+    return JSON.parse(literal) as string;
+  } catch {
+    throw fail(`${literal} is not a string`);
+  }
+}
+
+function run(nodes: readonly Node[], scope: Scope, out: string[]): void {
+  const vars = new Map(scope.vars);
+  for (const node of nodes) {
+    const inner = { dot: scope.dot, vars };
+    switch (node.kind) {
+      case 'text':
+        out.push(node.text);
+        break;
+      case 'print':
+        out.push(show(evaluate(node.pipe, inner)));
+        break;
+      case 'set':
+        vars.set(node.name, evaluate(node.pipe, inner));
+        break;
+      case 'if':
+        run(truth(evaluate(node.pipe, inner)) ? node.then : node.otherwise, inner, out);
+        break;
+      case 'with': {
+        const value = evaluate(node.pipe, inner);
+        run(truth(value) ? node.then : node.otherwise, truth(value) ? { dot: value, vars } : inner, out);
+        break;
+      }
+      case 'range':
+        runRange(node, inner, out);
+    }
+  }
+}
+
+function runRange(node: Node & { readonly kind: 'range' }, scope: Scope, out: string[]): void {
+  const items = itemsOf(evaluate(node.pipe, scope));
+  if (items.length === 0) run(node.otherwise, scope, out);
+  for (const [key, value] of items) {
+    const vars = new Map(scope.vars);
+    const [first, second] = node.names;
+    if (second !== undefined) vars.set(first!, key).set(second, value);
+    else if (first !== undefined) vars.set(first, value);
+    run(node.then, { dot: value, vars }, out);
+  }
+}
+
+function itemsOf(value: Value): readonly (readonly [Value, Value])[] {
+  if (Array.isArray(value)) return value.map((item, i) => [i, item]);
+  if (typeof value === 'object' && value !== null) return sortedEntries(value);
+  if (value === null || value === undefined) return [];
+  throw fail(`range can't iterate over ${show(value)}`);
+}
+
+const sortedEntries = (value: object): [string, Value][] => Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+
+function evaluate(pipe: Pipe, scope: Scope): Value {
+  let last: readonly Value[] = [];
+  for (const command of pipe) last = [evaluateCommand(command, last, scope)];
+  return last[0];
+}
+
+function evaluateCommand([head, ...rest]: readonly Operand[], piped: readonly Value[], scope: Scope): Value {
+  if (head!.kind === 'function') {
+    const args = [...rest.map((operand) => operandValue(operand, scope)), ...piped];
+    return functions[head!.name]!(...args);
+  }
+  if (rest.length > 0 || piped.length > 0) throw fail("can't give argument to non-function");
+  return operandValue(head!, scope);
+}
+
+function operandValue(operand: Operand, scope: Scope): Value {
+  switch (operand.kind) {
+    case 'literal':
+      return operand.value;
+    case 'function':
+      return functions[operand.name]!();
+    case 'pipe':
+      return evaluate(operand.pipe, scope);
+    case 'path':
+      return operand.fields.reduce(field, rootOf(operand.root, scope));
+  }
+}
+
+function rootOf(root: (Operand & { readonly kind: 'path' })['root'], scope: Scope): Value {
+  if (root === 'dot') return scope.dot;
+  if (root === 'top') return scope.vars.get('$');
+  if ('variable' in root) {
+    if (!scope.vars.has(root.variable)) throw fail(`undefined variable "$${root.variable}"`);
+    return scope.vars.get(root.variable);
+  }
+  return operandValue(root, scope);
+}
+
+function field(value: Value, name: string): Value {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    if (Object.hasOwn(value, name)) return (value as Record<string, Value>)[name];
+    throw fail(`map has no entry for key "${name}"`);
+  }
+  if (value === null || value === undefined) throw fail(`nil data; no entry for key "${name}"`);
+  throw fail(`can't evaluate field ${name} in ${show(value)}`);
+}
+
+const truth = (value: Value): boolean => {
+  if (typeof value === 'object' && value !== null) return Object.keys(value).length > 0;
+  return Boolean(value);
+};
+
+/** As Go's fmt prints it: `[a b]`, `map[k:v]`. */
+function show(value: Value): string {
+  if (value === undefined || value === null) return '<no value>';
+  if (Array.isArray(value)) return `[${value.map(show).join(' ')}]`;
+  if (typeof value === 'object')
+    return `map[${sortedEntries(value)
+      .map(([key, item]) => `${key}:${show(item)}`)
+      .join(' ')}]`;
+  return String(value);
+}
+
+const text = (value: Value, of: string): string => {
+  if (typeof value !== 'string') throw fail(`${of}: ${show(value)} is not a string`);
+  return value;
+};
+const list = (value: Value, of: string): readonly Value[] => {
+  if (!Array.isArray(value)) throw fail(`${of}: ${show(value)} is not a list`);
+  return value;
+};
+
+const compare = (a: Value, b: Value): number => {
+  if (typeof a !== typeof b || (typeof a !== 'string' && typeof a !== 'number')) throw fail('incompatible types for comparison');
+  return a === b ? 0 : (a as string) < (b as string) ? -1 : 1;
+};
+
+const functions: Readonly<Record<string, (...args: Value[]) => Value>> = {
+  // Go escapes these in JSON; scripts compare the text.
+  json: (value) =>
+    JSON.stringify(value ?? null).replace(
+      /[<>&\u2028\u2029]/g,
+      (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    ),
+  index(value, ...keys) {
+    return keys.reduce((inner: Value, key) => {
+      if (inner === null || inner === undefined) throw fail('index of nil');
+      if (Array.isArray(inner)) {
+        const at = Number(key);
+        if (!Number.isInteger(at) || at < 0 || at >= inner.length) throw fail(`index out of range: ${show(key)}`);
+        return inner[at] as Value;
+      }
+      if (typeof inner !== 'object') throw fail(`can't index ${show(inner)}`);
+      // A missing key of a map of strings is the empty string in Go.
+      return Object.hasOwn(inner, String(key)) ? (inner as Record<string, Value>)[String(key)] : '';
+    }, value);
+  },
+  len(value) {
+    if (typeof value === 'string') return Buffer.byteLength(value);
+    if (typeof value === 'object' && value !== null) return Object.keys(value).length;
+    throw fail(`len of ${show(value)}`);
+  },
+  join: (items, separator) => list(items, 'join').map(show).join(text(separator, 'join')),
+  split: (value, separator) => text(value, 'split').split(text(separator, 'split')),
+  lower: (value) => text(value, 'lower').toLowerCase(),
+  upper: (value) => text(value, 'upper').toUpperCase(),
+  title: (value) => text(value, 'title').replace(/(?:^|\s)\S/g, (start) => start.toUpperCase()),
+  println: (...values) => `${values.map(show).join(' ')}\n`,
+  print: (...values) => values.map(show).join(''),
+  printf(format, ...values) {
+    let next = 0;
+    return text(format, 'printf').replace(/%(%|[-+ 0-9.]*[a-zA-Z])/g, (all, verb: string) => {
+      if (verb === '%') return '%';
+      const value = values[next++];
+      if (verb === 's' || verb === 'v') return show(value);
+      if (verb === 'd') return String(Math.trunc(Number(value)));
+      if (verb === 'q') return JSON.stringify(show(value));
+      throw fail(`printf: ${all} is not supported`);
+    });
+  },
+  eq: (first, ...others) => others.some((other) => other === first),
+  ne: (a, b) => a !== b,
+  lt: (a, b) => compare(a, b) < 0,
+  le: (a, b) => compare(a, b) <= 0,
+  gt: (a, b) => compare(a, b) > 0,
+  ge: (a, b) => compare(a, b) >= 0,
+  and: (...values) => values.find((value) => !truth(value)) ?? values.at(-1),
+  or: (...values) => values.find(truth) ?? values.at(-1),
+  not: (value) => !truth(value),
+  truncate: (value, length) => Array.from(text(value, 'truncate')).slice(0, Number(length)).join(''),
+  pad: (value, before, after) =>
+    value === '' ? '' : ' '.repeat(Number(before)) + text(value, 'pad') + ' '.repeat(Number(after)),
+};
