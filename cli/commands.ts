@@ -13,9 +13,17 @@ const listed = (summary: string, load: () => Promise<{ readonly command: any }>)
 export const commands: Readonly<Record<string, Listed>> = {
   build: listed('Build an image from a Dockerfile', () => import('./commands/build.ts')),
   doctor: listed('Say what this machine can do and what to install', () => import('./commands/doctor.ts')),
+  history: listed('Show how an image was made, layer by layer', () => import('./commands/history.ts')),
+  images: listed('List images', () => import('./commands/images.ts')),
+  import: listed('Make an image of a root filesystem', () => import('./commands/import.ts')),
+  inspect: listed('Show everything known about images, as JSON', () => import('./commands/inspect.ts')),
+  load: listed('Load images from an archive', () => import('./commands/load.ts')),
   pull: listed('Download an image from a registry', () => import('./commands/pull.ts')),
   push: listed('Upload an image to a registry', () => import('./commands/push.ts')),
+  rm: listed('Remove images', () => import('./commands/rm.ts')),
+  save: listed('Save images to an archive', () => import('./commands/save.ts')),
   serve: listed('Serve the images of this home as a registry', () => import('./commands/serve.ts')),
+  tag: listed('Give an image another name', () => import('./commands/tag.ts')),
   version: listed('Show the Slipway version information', () => import('./commands/version.ts')),
 };
 

@@ -33,8 +33,11 @@ type Operand =
 
 const fail = (problem: string): SlipwayError =>
   new SlipwayError('USAGE', `template parsing error: ${problem}`, {
-    hint: 'Supported are fields, variables, pipelines, if, range, with, and the functions json, index, len, join, split, lower, upper, title, println, print, printf, eq, ne, lt, gt, and, or, not, truncate, pad.',
+    hint: 'Supported are fields, variables, pipelines, if, range, with, and the functions json, index, len, join, split, lower, upper, title, println, print, printf, eq, ne, lt, le, gt, ge, and, or, not, truncate, pad.',
   });
+
+/** The template is right, but not for this value. */
+const mismatch = (problem: string): SlipwayError => new SlipwayError('USAGE', `template parsing error: ${problem}`);
 
 export interface Template {
   /** The text for one value. Unknown fields are an error, as in docker. */
@@ -96,7 +99,7 @@ function closing(text: string, from: number): number {
 }
 
 const tokenShape =
-  /\s*(?:("(?:\\.|[^"\\])*"|`[^`]*`)|(\$\w*(?:\.\w+)*)|((?:\.\w+)+|\.)|([A-Za-z_]\w*)|(-?\d+(?:\.\d+)?)|(:=|[|(),]))((?:\.\w+)*)/y;
+  /\s*(?:("(?:\\.|[^"\\])*"|`[^`]*`)|(\$\w*(?:\.\w+)*)|((?:\.\w+)+|\.)|([A-Za-z_]\w*)|(-?\d+(?:\.\d+)?)|(:=|[|(,])|(\))((?:\.\w+)*))/y;
 
 class Parser {
   readonly #pieces: readonly Piece[];
@@ -179,18 +182,21 @@ function tokenize(source: string): Token[] {
   while (tokenShape.lastIndex < end) {
     const start = tokenShape.lastIndex;
     const match = tokenShape.exec(source);
-    if (match === null) {
-      // A parenthesis that closes, with the fields of what it held.
-      throw fail(`unexpected ${JSON.stringify(source.slice(start).trim().slice(0, 20))}`);
+    if (match === null) throw fail(`unexpected ${JSON.stringify(source.slice(start).trim().slice(0, 20))}`);
+    const [, text, variable, field, name, number, sign, close, after = ''] = match;
+    const add = (kind: Token['kind'], shown: string, fields: readonly string[] = []) =>
+      tokens.push({ kind, text: shown, fields });
+    if (text !== undefined) add('string', text);
+    else if (variable !== undefined) add('variable', variable);
+    else if (field !== undefined) add('field', field);
+    else if (name !== undefined) add('word', name);
+    else if (number !== undefined) add('number', number);
+    else if (close !== undefined) add('sign', close, after === '' ? [] : after.slice(1).split('.'));
+    else add('sign', sign!);
+    // `json.Id` would otherwise pass for `json .Id`.
+    if (source[tokenShape.lastIndex] === '.' && (text ?? name ?? number) !== undefined) {
+      throw fail(`unexpected ${source.slice(tokenShape.lastIndex).trim()} in {{${source.trim()}}}`);
     }
-    const [, text, variable, field, name, number, sign, after = ''] = match;
-    const fields = after === '' ? [] : after.slice(1).split('.');
-    if (text !== undefined) tokens.push({ kind: 'string', text, fields });
-    else if (variable !== undefined) tokens.push({ kind: 'variable', text: variable, fields });
-    else if (field !== undefined) tokens.push({ kind: 'field', text: field, fields });
-    else if (name !== undefined) tokens.push({ kind: 'word', text: name, fields });
-    else if (number !== undefined) tokens.push({ kind: 'number', text: number, fields });
-    else tokens.push({ kind: 'sign', text: sign!, fields });
   }
   return tokens;
 }
@@ -210,7 +216,6 @@ function readPipe(tokens: Token[], source: string): Pipe {
 
 function readOperand(token: Token, tokens: Token[], source: string): Operand {
   const { kind, text } = token;
-  if (token.fields.length > 0 && kind !== 'sign') throw fail(`unexpected .${token.fields.join('.')} in {{${source.trim()}}}`);
   switch (kind) {
     case 'string':
       return { kind: 'literal', value: text.startsWith('`') ? text.slice(1, -1) : unquote(text) };
@@ -290,7 +295,7 @@ function itemsOf(value: Value): readonly (readonly [Value, Value])[] {
   if (Array.isArray(value)) return value.map((item, i) => [i, item]);
   if (typeof value === 'object' && value !== null) return sortedEntries(value);
   if (value === null || value === undefined) return [];
-  throw fail(`range can't iterate over ${show(value)}`);
+  throw mismatch(`range can't iterate over ${show(value)}`);
 }
 
 const sortedEntries = (value: object): [string, Value][] => Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
@@ -336,10 +341,10 @@ function rootOf(root: (Operand & { readonly kind: 'path' })['root'], scope: Scop
 function field(value: Value, name: string): Value {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
     if (Object.hasOwn(value, name)) return (value as Record<string, Value>)[name];
-    throw fail(`map has no entry for key "${name}"`);
+    throw mismatch(`map has no entry for key "${name}"`);
   }
-  if (value === null || value === undefined) throw fail(`nil data; no entry for key "${name}"`);
-  throw fail(`can't evaluate field ${name} in ${show(value)}`);
+  if (value === null || value === undefined) throw mismatch(`nil data; no entry for key "${name}"`);
+  throw mismatch(`can't evaluate field ${name} in ${show(value)}`);
 }
 
 const truth = (value: Value): boolean => {
@@ -359,35 +364,31 @@ function show(value: Value): string {
 }
 
 const text = (value: Value, of: string): string => {
-  if (typeof value !== 'string') throw fail(`${of}: ${show(value)} is not a string`);
+  if (typeof value !== 'string') throw mismatch(`${of}: ${show(value)} is not a string`);
   return value;
 };
 const list = (value: Value, of: string): readonly Value[] => {
-  if (!Array.isArray(value)) throw fail(`${of}: ${show(value)} is not a list`);
+  if (!Array.isArray(value)) throw mismatch(`${of}: ${show(value)} is not a list`);
   return value;
 };
 
 const compare = (a: Value, b: Value): number => {
-  if (typeof a !== typeof b || (typeof a !== 'string' && typeof a !== 'number')) throw fail('incompatible types for comparison');
+  if (typeof a !== typeof b || (typeof a !== 'string' && typeof a !== 'number'))
+    throw mismatch('incompatible types for comparison');
   return a === b ? 0 : (a as string) < (b as string) ? -1 : 1;
 };
 
 const functions: Readonly<Record<string, (...args: Value[]) => Value>> = {
-  // Go escapes these in JSON; scripts compare the text.
-  json: (value) =>
-    JSON.stringify(value ?? null).replace(
-      /[<>&\u2028\u2029]/g,
-      (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-    ),
+  json: (value) => JSON.stringify(value ?? null),
   index(value, ...keys) {
     return keys.reduce((inner: Value, key) => {
-      if (inner === null || inner === undefined) throw fail('index of nil');
+      if (inner === null || inner === undefined) throw mismatch('index of nil');
       if (Array.isArray(inner)) {
         const at = Number(key);
-        if (!Number.isInteger(at) || at < 0 || at >= inner.length) throw fail(`index out of range: ${show(key)}`);
+        if (!Number.isInteger(at) || at < 0 || at >= inner.length) throw mismatch(`index out of range: ${show(key)}`);
         return inner[at] as Value;
       }
-      if (typeof inner !== 'object') throw fail(`can't index ${show(inner)}`);
+      if (typeof inner !== 'object') throw mismatch(`can't index ${show(inner)}`);
       // A missing key of a map of strings is the empty string in Go.
       return Object.hasOwn(inner, String(key)) ? (inner as Record<string, Value>)[String(key)] : '';
     }, value);
@@ -395,7 +396,7 @@ const functions: Readonly<Record<string, (...args: Value[]) => Value>> = {
   len(value) {
     if (typeof value === 'string') return Buffer.byteLength(value);
     if (typeof value === 'object' && value !== null) return Object.keys(value).length;
-    throw fail(`len of ${show(value)}`);
+    throw mismatch(`len of ${show(value)}`);
   },
   join: (items, separator) => list(items, 'join').map(show).join(text(separator, 'join')),
   split: (value, separator) => text(value, 'split').split(text(separator, 'split')),

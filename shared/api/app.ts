@@ -6,15 +6,18 @@ import { dispatch, type Route } from './router.ts';
 
 interface Subject {
   readonly prefix: string;
+  /** Only this path, nothing below it: an image may be called `pull`. */
+  readonly exact?: true;
   readonly load: (parts: ApiParts) => Promise<readonly Route[]>;
 }
 
-/** Longer prefixes first. A subject: `{ prefix: '/api/v1/images', load: async (parts) => (await import('./images.ts')).imageRoutes(parts) }`. */
+/** Longer prefixes first. */
 const subjects: readonly Subject[] = [
   { prefix: '/api/v1/contexts', load: async (parts) => (await import('./contexts.ts')).contextRoutes(await parts.contexts()) },
   { prefix: '/api/v1/builds', load: async (parts) => (await import('./builds.ts')).buildRoutes(await parts.builds()) },
-  { prefix: '/api/v1/images/pull', load: async (parts) => (await import('./transfer.ts')).transferRoutes(parts) },
-  { prefix: '/api/v1/images/push', load: async (parts) => (await import('./transfer.ts')).transferRoutes(parts) },
+  { prefix: '/api/v1/images/pull', exact: true, load: async (parts) => (await import('./transfer.ts')).transferRoutes(parts) },
+  { prefix: '/api/v1/images/push', exact: true, load: async (parts) => (await import('./transfer.ts')).transferRoutes(parts) },
+  { prefix: '/api/v1/images', load: async (parts) => (await import('./images.ts')).imageRoutes(parts) },
 ];
 
 export function createApi(parts: ApiParts): ApiFetch {
@@ -22,7 +25,7 @@ export function createApi(parts: ApiParts): ApiFetch {
   return async (request) => {
     try {
       const path = new URL(request.url).pathname;
-      const subject = subjects.find((s) => path === s.prefix || path.startsWith(`${s.prefix}/`));
+      const subject = subjects.find((s) => path === s.prefix || (!s.exact && path.startsWith(`${s.prefix}/`)));
       if (subject === undefined) return await dispatch([], request);
       let routes = loaded.get(subject);
       if (routes === undefined) {

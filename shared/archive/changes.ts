@@ -32,7 +32,9 @@ export async function applyChanges(
   if (changes.length === 0) return config;
   const name = '--change';
   const text = changes.join('\n');
-  for (const { instructions } of parseDockerfile(name, `FROM scratch\n${text}\n`).stages) {
+  const { stages } = parseDockerfile(name, `FROM scratch\n${text}\n`);
+  if (stages.length > 1) throw notAllowed('FROM', allowed);
+  for (const { instructions } of stages) {
     for (const { keyword } of instructions) {
       if (!allowed.includes(keyword.toUpperCase())) throw notAllowed(keyword, allowed);
     }
@@ -54,7 +56,6 @@ export async function applyChanges(
     { resolveImage: () => Promise.reject(new SlipwayError('USAGE', 'a change cannot name another image')) },
   );
   const steps = plan.stages.at(-1)!.steps;
-  if (plan.stages.length !== 1) throw notAllowed('FROM', allowed);
   return steps.reduce((edited, { operation }) => {
     if (operation.kind === 'config') return applyEdit(edited, operation.edit);
     if (operation.kind === 'workdir') return applyEdit(edited, { set: { WorkingDir: operation.path } });

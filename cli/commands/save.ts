@@ -1,0 +1,78 @@
+import { randomBytes } from 'node:crypto';
+import { open, rename, rm } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { SaveRequest } from '../../shared/api/images.ts';
+import { errnoOf, SlipwayError, throwIfCancelled } from '../../shared/errors.ts';
+import { defineCommand } from '../command.ts';
+import { isTerminal, write } from '../io.ts';
+
+export const command = defineCommand({
+  name: 'save',
+  summary: 'Save images to an archive',
+  usage: '[OPTIONS] IMAGE [IMAGE...]',
+  description: `Writes one tar with the images, their layers, history and names. It is an OCI image layout that docker, podman, containerd
+and skopeo read too; blobs that several images share are in it once. The same images always give the same bytes.
+NAME alone saves all tags of the repository; an image saved by ID comes back without a name.`,
+  examples: [
+    ['slipway save -o app.tar app:1.2', 'One image into a file'],
+    ['slipway save app db | zstd > all.tar.zst', 'Two repositories, compressed'],
+    ['slipway save app | ssh host slipway load', 'To another machine'],
+    ['slipway save --platform linux/arm64 -o arm.tar app', 'One platform of a multi-platform image'],
+  ],
+  options: {
+    output: { type: 'string', short: 'o', help: 'Write to a file, instead of standard output' },
+    platform: { type: 'string', value: 'os/arch', help: 'Save only this platform of a multi-platform image' },
+  },
+  args: { min: 1 },
+  async run({ args, options, io, api }) {
+    const { output, platform } = options;
+    if (output === undefined && isTerminal(io.stdout)) {
+      throw new SlipwayError('USAGE', 'cowardly refusing to save to a terminal. Use the -o flag or redirect');
+    }
+    const request: SaveRequest = { names: [...args], ...(platform !== undefined && { platform }) };
+    const { body } = await (await api()).send('POST', '/api/v1/images/save', Buffer.from(JSON.stringify(request)));
+    const chunks = body instanceof Uint8Array ? [body] : (body ?? []);
+    if (output === undefined) for await (const chunk of chunks) await write(io.stdout, chunk);
+    else await writeFile(resolve(io.cwd, output), chunks, io.signal);
+    return 0;
+  },
+});
+
+/** The file appears when it is whole. The next chunk is read while one is written. */
+async function writeFile(
+  path: string,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
+  const partial = `${path}.${randomBytes(6).toString('hex')}.partial`;
+  try {
+    const file = await open(partial, 'wx');
+    let writing: Promise<unknown> = Promise.resolve();
+    try {
+      for await (const chunk of chunks) {
+        throwIfCancelled(signal);
+        await writing;
+        writing = writeAll(file, chunk);
+        // Met at the next turn; until then it must not count as unhandled.
+        writing.catch(() => undefined);
+      }
+      await writing;
+    } finally {
+      await writing.catch(() => undefined);
+      await file.close();
+    }
+    await rename(partial, path);
+  } catch (error) {
+    await rm(partial, { force: true });
+    const errno = errnoOf(error);
+    if (errno === undefined || error instanceof SlipwayError) throw error;
+    throw new SlipwayError(errno === 'ENOSPC' ? 'DISK_FULL' : 'USAGE', `cannot write ${path}: ${errno}`, { cause: error });
+  }
+}
+
+async function writeAll(file: Awaited<ReturnType<typeof open>>, chunk: Uint8Array): Promise<void> {
+  for (let at = 0; at < chunk.length; ) {
+    const { bytesWritten } = await file.write(chunk, at, chunk.length - at);
+    at += bytesWritten;
+  }
+}
