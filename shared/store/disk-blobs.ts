@@ -10,7 +10,7 @@
 //
 // A blob appears by rename(2) after its bytes are synced, and put resolves after the folder is synced too. Hashing runs beside the
 // writes, in this process; an upload that another process began is read again before it is committed.
-import { createHash, type Hash, randomBytes } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import {
   closeSync,
   existsSync,
@@ -24,7 +24,6 @@ import {
   rmSync,
   statSync,
   unlinkSync,
-  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -36,12 +35,9 @@ import { bytesStream } from './bytes-stream.ts';
 import { diskError, FileSink, fileStream, guard, hashFile, shortened, syncFile, syncFolder } from './disk-io.ts';
 import { checkNotOver, checkRange, checkSize, verify } from './expected.ts';
 import { cancelSource, pull } from './source.ts';
+import { isId, newId } from './staged-id.ts';
+import { sweepStaged } from './staged-sweep.ts';
 import { tryLock } from './upload-lock.ts';
-
-/** Staged files that nobody touched for so long (ms) belong to a process that died. */
-const abandonedPut = 24 * 3600_000;
-const abandonedUpload = 7 * 24 * 3600_000;
-const sweepInterval = 24 * 3600_000;
 
 const algorithms = ['sha256', 'sha512'] as const;
 
@@ -425,37 +421,9 @@ export class DiskBlobs implements Blobs {
   #sweepOnce(): void {
     if (this.#swept) return;
     this.#swept = true;
-    const marker = join(this.#uploads, '.swept');
-    guard(this.#uploads, () => {
-      const now = Date.now();
-      const last = statSync(marker, { throwIfNoEntry: false });
-      if (last !== undefined && now - last.mtimeMs < sweepInterval) return;
-      // First, so that of many processes few do the work; twice is harmless.
-      if (last === undefined) writeFileSync(marker, '');
-      else utimesSync(marker, now / 1000, now / 1000);
-      for (const name of readdirSync(this.#uploads)) {
-        if (name === '.swept') continue;
-        const file = join(this.#uploads, name);
-        const limit = isId(name) || isId(name.replace(/\.json$/, '')) ? abandonedUpload : abandonedPut;
-        const found = statSync(file, { throwIfNoEntry: false });
-        if (found !== undefined && now - found.mtimeMs > limit && !this.#inUse(name, now)) {
-          rmSync(file, { force: true, recursive: true });
-        }
-      }
-    });
-  }
-
-  /** An upload's record is as old as its beginning; it stays as long as its bytes are young. */
-  #inUse(name: string, now: number): boolean {
-    const id = name.replace(/\.json$/, '');
-    if (id === name) return false;
-    const bytes = statSync(this.#staged(id), { throwIfNoEntry: false });
-    return bytes !== undefined && now - bytes.mtimeMs <= abandonedUpload;
+    guard(this.#uploads, () => sweepStaged(this.#uploads, Date.now()));
   }
 }
-
-const newId = (): string => randomBytes(16).toString('hex');
-const isId = (text: string): boolean => /^[a-f0-9]{32}$/.test(text);
 
 const unknownUpload = (id: string): SlipwayError =>
   new SlipwayError('UPLOAD_UNKNOWN', `no upload ${JSON.stringify(String(id).slice(0, 80))} is open`, {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { sha256 } from '../../shared/oci/digest.ts';
-import { blobKeys, objectKeys, uploadKeys } from '../../shared/store/keys.ts';
+import { blobKeys, catalogKeys, contextKeys, objectKeys, uploadKeys } from '../../shared/store/keys.ts';
 import { compareBytes } from '../../shared/store/table-rules.ts';
 
 test('the partitions of blobs, walked in order, are in digest order', () => {
@@ -20,8 +20,10 @@ test('the records of parts are in the order of their numbers', () => {
 });
 
 test('a name cannot become two', () => {
-  expect(() => uploadKeys.state('a#b')).not.toThrow();
-  expect(() => blobKeys.record('sha256:#' as never)).not.toThrow();
+  const injected = expect.objectContaining({ code: 'INTERNAL' });
+  expect(() => contextKeys.body('project#0', sha256('x'))).toThrow(injected);
+  expect(() => catalogKeys.move('repository', 'tag#1', 1)).toThrow(injected);
+  expect(catalogKeys.partition('team/app')).toBe('repository#team/app');
 });
 
 test('an object key leads to its upload, if it has one', () => {

@@ -121,6 +121,7 @@ export class Bucket {
     return ETag;
   }
 
+  /** Makes the object out of the parts, `size` bytes in all. Can be done again. */
   async complete(upload: Multipart, parts: readonly CompletedPart[], size: number, signal: Signal): Promise<void> {
     const command = new CompleteMultipartUploadCommand({
       ...this.at(upload.key),
@@ -128,7 +129,13 @@ export class Bucket {
       MpuObjectSize: size,
       MultipartUpload: { Parts: [...parts] },
     });
-    await this.#send('complete a multipart upload', signal, (abort) => this.client.send(command, abort));
+    try {
+      await this.#send('complete a multipart upload', signal, (abort) => this.client.send(command, abort));
+    } catch (error) {
+      // Done before, and the answer lost. The key is this upload's alone, so an object there is what it became.
+      if (isMissing(error) && (await this.head(upload.key, signal))?.size === size) return;
+      throw error;
+    }
   }
 
   /** Frees what its parts hold. No error when it is gone already. */

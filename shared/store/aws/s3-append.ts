@@ -5,10 +5,11 @@ import { ByteReader } from '../../stream/byte-reader.ts';
 import type { Bytes, UploadState } from '../blobs.ts';
 import { objectKeys, uploadKeys } from '../keys.ts';
 import { pull } from '../source.ts';
+import { newId } from '../staged-id.ts';
 import type { Table } from '../table.ts';
 import type { Bucket, Multipart, Signal } from './bucket.ts';
 import { concurrencyOf, growing, worthAPart } from './part-plan.ts';
-import { newId } from './shelf.ts';
+
 import { type Held, type Open, type Part, savedHash, withPart, writeState } from './upload-record.ts';
 
 /** Part numbers reserved ahead: at least as many as parts are on their way at once. */

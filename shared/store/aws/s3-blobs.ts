@@ -12,13 +12,14 @@ import { bytesStream } from '../bytes-stream.ts';
 import { checkNotOver, checkRange, checkSize, verify } from '../expected.ts';
 import { blobKeys, objectKeys, uploadKeys } from '../keys.ts';
 import { cancelSource, pull } from '../source.ts';
+import { newId } from '../staged-id.ts';
 import type { Table, TableRecord, Write } from '../table.ts';
 import { Bucket, type Signal } from './bucket.ts';
 import { fill, sendParts } from './multipart-writer.ts';
 import { growing, planFor } from './part-plan.ts';
 import { S3Links } from './s3-links.ts';
 import { S3Uploads } from './s3-uploads.ts';
-import { checksumOf, newId, optionsOf, type Place, type Shelf } from './shelf.ts';
+import { checksumOf, optionsOf, type Place, type Shelf } from './shelf.ts';
 
 /** A blob up to this size is held in memory and stored by one request, in which S3 checks a SHA-256 for itself. */
 const singlePut = 16 << 20;

@@ -6,8 +6,9 @@ import { SlipwayError } from '../../errors.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { BlobLinks, BlobStat } from '../blobs.ts';
 import { objectKeys } from '../keys.ts';
+import { isId, newId } from '../staged-id.ts';
 import type { Bucket } from './bucket.ts';
-import { checksumOf, isId, newId, type Shelf } from './shelf.ts';
+import { checksumOf, type Shelf } from './shelf.ts';
 
 /** What S3 takes in one request. */
 const maxPut = 5 * 1024 ** 3;

@@ -14,10 +14,11 @@ import type { BlobStat, Bytes, Expected, UploadState } from '../blobs.ts';
 import { checkDigest, checkSize } from '../expected.ts';
 import { objectKeys, uploadKeys } from '../keys.ts';
 import { cancelSource } from '../source.ts';
+import { isId, newId } from '../staged-id.ts';
 import type { Table, Write } from '../table.ts';
 import { type Bucket, isMissing, type Signal } from './bucket.ts';
 import { Append } from './s3-append.ts';
-import { isId, newId, optionsOf, type Shelf } from './shelf.ts';
+import { optionsOf, type Shelf } from './shelf.ts';
 import { freshHash, type Held, type Open, partOf, restoredHash, stateValue, writeState } from './upload-record.ts';
 
 /** Seconds an upload may take; the bucket's rule for incomplete multipart uploads must allow as much. */
@@ -153,7 +154,7 @@ export class S3Uploads {
       return version;
     } catch (error) {
       if (!isMissing(error)) throw error;
-      // Completed by a finish whose record was never written: only a finish with the right digest gets that far.
+      // The tail cannot be sent to an upload that a finish completed before it could write its record.
       const object = await this.#bucket.head(multipart.key, signal);
       if (object?.size === open.offset) return version;
       return unknown(id);

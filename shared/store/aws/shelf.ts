@@ -1,5 +1,4 @@
 // What S3Uploads and S3Links need of S3Blobs, and the small things all three share.
-import { randomBytes } from 'node:crypto';
 import { algorithmOf, type Digest, encodedOf } from '../../oci/digest.ts';
 import type { BlobStat } from '../blobs.ts';
 import type { Write } from '../table.ts';
@@ -21,10 +20,6 @@ export interface Shelf {
    */
   commit(blob: BlobStat, key: string, also: readonly Write[], signal: Signal): Promise<BlobStat>;
 }
-
-export const newId = (): string => randomBytes(16).toString('hex');
-
-export const isId = (text: string): boolean => /^[a-f0-9]{32}$/.test(text);
 
 /** The value of S3's SHA-256 header for a digest; undefined for other algorithms. */
 export const checksumOf = (digest: Digest): string | undefined =>
