@@ -24,6 +24,7 @@ export const commands: Readonly<Record<string, Listed>> = {
   save: listed('Save images to an archive', () => import('./commands/save.ts')),
   serve: listed('Serve the images of this home as a registry', () => import('./commands/serve.ts')),
   tag: listed('Give an image another name', () => import('./commands/tag.ts')),
+  run: listed('Run a command in an image', () => import('./commands/run.ts')),
   version: listed('Show the Slipway version information', () => import('./commands/version.ts')),
 };
 

@@ -13,7 +13,7 @@ export interface ContainerParts {
   /** A fresh writable layer, gone when disposed. */
   scratch(): Promise<AsyncDisposable & { readonly upper: string; readonly work: string }>;
   /** The passwd and group files of the root that the layers make. */
-  accounts(layers: readonly Layer[]): Promise<Accounts>;
+  accounts(layers: readonly Layer[], signal: AbortSignal): Promise<Accounts>;
 }
 
 export interface ContainerRequest {
@@ -39,11 +39,11 @@ export async function runImage(
   parts: ContainerParts,
   image: Image,
   asked: ContainerRequest,
-  options: RunOptions = {},
+  options: RunOptions & { readonly signal: AbortSignal },
 ): Promise<RunResult> {
   const config = image.config.config ?? {};
   const args = containerCommand(config, asked);
-  const user = resolveUser(asked.user ?? config.User ?? '', await parts.accounts(image.layers));
+  const user = resolveUser(asked.user ?? config.User ?? '', await parts.accounts(image.layers, options.signal));
   const hostname = asked.hostname ?? containerHostname;
   const lowers = await parts.lowers(image.layers, options.signal);
   await using scratch = await parts.scratch();
