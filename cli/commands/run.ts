@@ -115,6 +115,7 @@ command. Ctrl-C and SIGTERM go to the command; a second one ends it.`,
   options,
   args: { min: 1 },
   stopAtFirstArgument: true,
+  namespace: 'required',
   async run(call) {
     try {
       return await start(call);
