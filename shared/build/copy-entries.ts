@@ -6,7 +6,7 @@ import { SlipwayError } from '../errors.ts';
 import type { Body, Entry, EntryWithBody } from '../layer/entry.ts';
 import { Destination, type DestinationTree, emptyTree, type Inode, type NewDirectory } from './copy-destination.ts';
 import type { Match } from './copy-match.ts';
-import { type Chmod, parseChmod } from './copy-mode.ts';
+import { type ModeChange, parseChmod } from './copy-mode.ts';
 import { type Owner, resolveOwner } from './copy-owner.ts';
 import type { Operation } from './plan.ts';
 import { resolvePath } from './tree-path.ts';
@@ -40,7 +40,7 @@ class Copier {
   readonly #target: CopyTarget;
   readonly #options: CopyOptions;
   readonly #owner: Owner | undefined;
-  readonly #chmod: Chmod | undefined;
+  readonly #chmod: ModeChange | undefined;
   readonly destination: Destination;
 
   constructor(target: CopyTarget, options: CopyOptions) {
@@ -54,7 +54,8 @@ class Copier {
   }
 
   get #newDirectory(): NewDirectory {
-    return { mode: this.#chmod?.octal ?? defaultMode, owner: this.#owner ?? root, mtime: this.#options.time };
+    // Not --chmod's: newer BuildKit gives it to parents too, and a mode for files makes directories nobody can enter (F78).
+    return { mode: defaultMode, owner: this.#owner ?? root, mtime: this.#options.time };
   }
 
   async copy(match: Match): Promise<void> {
@@ -93,7 +94,7 @@ class Copier {
       ...source,
       path,
       ...(this.#owner ?? {}),
-      mode: source.type === 'symlink' ? 0o777 : (this.#chmod?.change(source.mode, source.type === 'dir') ?? source.mode),
+      mode: source.type === 'symlink' ? 0o777 : (this.#chmod?.(source.mode, source.type === 'dir') ?? source.mode),
     };
     if (source.type === 'dir') {
       this.destination.setDirectory(entry);

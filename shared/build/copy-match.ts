@@ -191,7 +191,7 @@ export function* contentParts(
   matches: readonly Match[],
   { chown, chmod }: Pick<CopyOperation, 'chown' | 'chmod'>,
 ): Iterable<ContentPart> {
-  const change = chmod === undefined ? undefined : parseChmod(chmod).change;
+  const change = chmod === undefined ? undefined : parseChmod(chmod);
   for (const [i, match] of matches.entries()) {
     // The match itself: its name, which a directory as destination uses, and whether its contents or itself is copied.
     yield [`${i}:${match.isDirectory ? '' : match.name}`, match.isDirectory ? 'contents' : 'one', 0, '', '', ''];

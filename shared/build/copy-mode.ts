@@ -4,12 +4,6 @@ import { SlipwayError } from '../errors.ts';
 /** The mode that a file or directory with `mode` gets. */
 export type ModeChange = (mode: number, isDirectory: boolean) => number;
 
-export interface Chmod {
-  readonly change: ModeChange;
-  /** An octal mode is also the mode of the parent directories that have to be made; with a symbolic one they get 0755. */
-  readonly octal?: number;
-}
-
 const classes = { u: 0o4700, g: 0o2070, o: 0o007, a: 0o6777 } as const;
 const shifts = { u: 6, g: 3, o: 0 } as const;
 const sticky = 0o1000;
@@ -42,10 +36,10 @@ function action(who: string, operator: string, permissions: string): ModeChange 
 const clause = /^([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)$/;
 
 /** Anything else is DOCKERFILE, in docker's words. */
-export function parseChmod(text: string): Chmod {
+export function parseChmod(text: string): ModeChange {
   if (/^[0-7]+$/.test(text) && Number.parseInt(text, 8) <= 0o7777) {
     const octal = Number.parseInt(text, 8);
-    return { change: () => octal, octal };
+    return () => octal;
   }
   const actions: ModeChange[] = [];
   for (const part of text.split(',')) {
@@ -61,5 +55,5 @@ export function parseChmod(text: string): Chmod {
       actions.push(action(parsed[1]!, operator!, permissions!));
     }
   }
-  return { change: (mode, isDirectory) => actions.reduce((now, change) => change(now, isDirectory), mode) };
+  return (mode, isDirectory) => actions.reduce((now, change) => change(now, isDirectory), mode);
 }

@@ -197,8 +197,8 @@ describe('owners and modes', () => {
       'o/s l777 5:6 -> f',
     ]);
     expect(await copy({ sources: ['d'], destination: '/o/p', chown: '1:2', chmod: '640' }, { from })).toEqual([
-      'o d640 1:2',
-      'o/p d640 1:2',
+      'o d755 1:2',
+      'o/p d755 1:2',
       'o/p/f f640 1:2 "body of d/f"',
       'o/p/s l777 1:2 -> f',
     ]);

@@ -23,14 +23,9 @@ describe('chmod', () => {
     ['u+x-w', 0o644, 0o544, 0o544],
     ['-X', 0o755, 0o644, 0o644],
   ])('%s', (text, before, file, directory) => {
-    const { change } = parseChmod(text);
+    const change = parseChmod(text);
     expect(change(before, false).toString(8)).toBe(file.toString(8));
     expect(change(before, true).toString(8)).toBe(directory.toString(8));
-  });
-
-  it('gives parents an octal mode only', () => {
-    expect(parseChmod('640').octal).toBe(0o640);
-    expect(parseChmod('u=rw').octal).toBeUndefined();
   });
 
   it('is refused in docker’s words', () => {
