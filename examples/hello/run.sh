@@ -19,7 +19,7 @@ fail() {
 run() {
   shown=
   for word in "$@"; do
-    case $word in "$top"/cli/slipway) word=slipway ;; "$top"/*) word=${word#"$top"/} ;; esac
+    case $word in "$top"/cli/slipway) word=slipway ;; "$top"/*) word=${word#"$top"/} ;; *' '*) word="'$word'" ;; esac
     shown="$shown $word"
   done
   printf '$%s\n' "$shown"
@@ -94,10 +94,10 @@ tar --numeric-owner --owner=0 --group=0 -C "$root" -cf "$work/base.tar" .
 run "$slipway" import --change 'ENV PATH=/usr/bin:/bin' "$work/base.tar" hello-base
 
 step '2. Build: two stages side by side, a third with their results'
-run "$slipway" build -t hello "$here"
+run "$slipway" build -t hello "$here" 2>&1
 
 step '3. Build again: nothing has changed, so nothing is done'
-run "$slipway" build -t hello "$here"
+run "$slipway" build -t hello "$here" 2>&1
 
 step '4. Serve the images of this home as a registry'
 printf '$ slipway serve --port 0 --json &\n'
