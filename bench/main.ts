@@ -35,10 +35,11 @@ const names: readonly BuilderName[] = ['slipway', 'classic', 'buildkit', 'builda
 const only = values.only
   ?.split(',')
   .map((name) => names.find((known) => known === name) ?? fail(`--only knows ${names.join(', ')}, not ${name}`));
-const unknown = positionals.filter((word) => !scenarios.some((scenario) => scenario.id.split(' ')[0] === word));
-if (unknown.length > 0)
-  fail(`No scenario ${unknown.join(', ')}; there are ${[...new Set(scenarios.map((s) => s.id.split(' ')[0]))].join(', ')}`);
-const chosen = scenarios.filter((scenario) => positionals.length === 0 || positionals.includes(scenario.id.split(' ')[0]!));
+/** What a scenario is asked for by: S3c goes with S3. */
+const groupOf = (scenario: Scenario) => scenario.id.split(' ')[0]!.replace(/c$/, '');
+const unknown = positionals.filter((word) => !scenarios.some((scenario) => groupOf(scenario) === word));
+if (unknown.length > 0) fail(`No scenario ${unknown.join(', ')}; there are ${[...new Set(scenarios.map(groupOf))].join(', ')}`);
+const chosen = scenarios.filter((scenario) => positionals.length === 0 || positionals.includes(groupOf(scenario)));
 
 const root = join(import.meta.dirname, '..');
 const say = (text: string) => process.stderr.write(`${text}\n`);
