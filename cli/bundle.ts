@@ -1,6 +1,7 @@
-// Bundles the command line into dist/ with esbuild: one small entry, one chunk per command, loaded only when that command is run.
-// Worker entries (`*-worker.ts`) become files of their own beside it, because a Worker is started from a file.
-import { chmod, mkdir, readdir, rm, symlink } from 'node:fs/promises';
+// Bundles the command line into dist/ with esbuild, for a quick start: one file in which every module is a function that runs when it is
+// first imported. CommonJS, because Node's loader takes a millisecond for each ES module it links, built-in ones included, and a cached
+// build is to take less than 100 in all. Worker entries (`*-worker.ts`) become files of their own beside it: a Worker starts from a file.
+import { chmod, mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { build } from 'esbuild';
 
@@ -14,26 +15,30 @@ async function workers(folder: string): Promise<string[]> {
 
 await rm(out, { recursive: true, force: true });
 await mkdir(out, { recursive: true });
-const entries = [join(root, 'cli/main.ts'), ...(await workers(join(root, 'shared'))), ...(await workers(join(root, 'local')))];
+const workerFiles = [...(await workers(join(root, 'shared'))), ...(await workers(join(root, 'local')))];
 const result = await build({
-  entryPoints: Object.fromEntries(entries.map((file) => [basename(file, '.ts'), file])),
+  entryPoints: {
+    slipway: join(root, 'cli/main.ts'),
+    ...Object.fromEntries(workerFiles.map((file) => [basename(file, '.ts'), file])),
+  },
   outdir: out,
   bundle: true,
-  splitting: true,
-  format: 'esm',
+  format: 'cjs',
   platform: 'node',
   target: 'node24',
-  minify: true,
-  keepNames: true,
-  sourcemap: false,
-  chunkNames: 'chunk-[hash]',
+  minifyWhitespace: true,
+  minifySyntax: true,
   metafile: true,
-  // A bundled CommonJS dependency may still call require().
-  banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
+  define: { 'import.meta.url': '__moduleUrl' },
+  banner: { js: 'const __moduleUrl=require("node:url").pathToFileURL(__filename).href;' },
   logLevel: 'warning',
 });
-const size = Object.entries(result.metafile.outputs).find(([name]) => name.endsWith('/main.js'))?.[1].bytes ?? 0;
-process.stdout.write(`dist/main.js ${Math.round(size / 1024)} KB, ${Object.keys(result.metafile.outputs).length} files\n`);
+// The package is of ES modules; this folder is not.
+await writeFile(join(out, 'package.json'), '{"type":"commonjs"}\n');
+// A file of its own, so that the large one is read from the compile cache.
+await writeFile(join(out, 'main.js'), "require('node:module').enableCompileCache();\nrequire('./slipway.js');\n");
+const size = Object.entries(result.metafile.outputs).find(([name]) => name.endsWith('/slipway.js'))?.[1].bytes ?? 0;
+process.stdout.write(`dist/slipway.js ${Math.round(size / 1024)} KB, ${workerFiles.length} workers\n`);
 
 // `npx slipway` from the root finds the command in node_modules/.bin, as it would in a project that depends on Slipway.
 const bin = join(root, 'node_modules/.bin');
