@@ -4,7 +4,7 @@ import { constants, crc32, deflateRawSync, zstdCompressSync } from 'node:zlib';
 import type { Compression } from '../oci/media-type.ts';
 
 /** Levels by measurement (docs/decisions/0002-member-boundaries.md). */
-export const defaultLevel = { none: 0, gzip: 1, zstd: 1 } as const satisfies Record<Compression, number>;
+export const defaultLevel = { none: 0, gzip: 2, zstd: 3 } as const satisfies Record<Compression, number>;
 
 /** What has to be equal for the same member to give the same compressed bytes. */
 export function codecVersion(compression: Compression, level: number): string {
@@ -100,10 +100,11 @@ export function looksRandom(bytes: Buffer): boolean {
   if (bytes.length < sampleCount * sampleLength) return false;
   const counts = new Uint32Array(256);
   const seen = new Uint32Array(1 << 13);
-  const step = Math.floor((bytes.length - sampleLength) / (sampleCount - 1));
+  const step = Math.floor(bytes.length / sampleCount);
   let repeats = 0;
   for (let sample = 0; sample < sampleCount; sample++) {
-    const start = sample * step;
+    // From the middle of each eighth: at the very beginning stands a header.
+    const start = sample * step + ((step - sampleLength) >> 1);
     for (let at = start; at < start + sampleLength; at++) counts[bytes[at]!]!++;
     for (let at = start; at + 4 <= start + sampleLength; at++) {
       const group = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);

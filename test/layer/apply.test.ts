@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type ApplyOptions, applyLayer, unpackStream } from '../../shared/layer/apply.ts';
 import { changesOf, clampTree } from '../../shared/layer/changes.ts';
 import { CompressPool } from '../../shared/layer/compress-pool.ts';
@@ -24,6 +24,7 @@ import { encodeName } from '../../shared/tar/name.ts';
 import { writeTar } from '../../shared/tar/write.ts';
 import { bytesOf, dir, file, hardlink, inOrder, noise, once, readBack, symlink, temporaryFolder } from './support.ts';
 
+vi.setConfig({ testTimeout: 60_000 });
 const folder = temporaryFolder();
 const asRoot = process.geteuid?.() === 0;
 const pool = new CompressPool(2);

@@ -1,7 +1,7 @@
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { unpackStream } from '../../shared/layer/apply.ts';
 import { changesOf } from '../../shared/layer/changes.ts';
 import { CompressPool } from '../../shared/layer/compress-pool.ts';
@@ -17,6 +17,7 @@ import { writeTar } from '../../shared/tar/write.ts';
 import { entryWithBody } from '../tar/arbitrary.ts';
 import { bytesOf, dir, file, hardlink, inOrder, once, symlink, temporaryFolder } from './support.ts';
 
+vi.setConfig({ testTimeout: 60_000 });
 const folder = temporaryFolder();
 const pool = new CompressPool(1);
 afterAll(() => pool[Symbol.asyncDispose]());
