@@ -24,20 +24,21 @@ export type HashAnswer =
 const alone = { files: 500, bytes: 8 << 20 };
 const batch = { files: 500, bytes: 32 << 20 };
 const maxThreads = 4;
+const file = import.meta.url.endsWith('.ts') ? './hash-worker.ts' : './hash-worker.js';
 
 /** Batches that are neither too many files nor too many bytes; a large file is a batch of its own. */
 function batchesOf(files: readonly FileToHash[]): readonly (readonly FileToHash[])[] {
   const out: FileToHash[][] = [];
   let current: FileToHash[] = [];
   let bytes = 0;
-  for (const file of files) {
-    const size = file.state.size;
+  for (const one of files) {
+    const { size } = one.state;
     if (current.length > 0 && (current.length >= batch.files || bytes + size > batch.bytes)) {
       out.push(current);
       current = [];
       bytes = 0;
     }
-    current.push(file);
+    current.push(one);
     bytes += size;
   }
   if (current.length > 0) out.push(current);
@@ -47,7 +48,7 @@ function batchesOf(files: readonly FileToHash[]): readonly (readonly FileToHash[
 /** The digests of `files`, in their order. Fails with the first error of `hashFile`. */
 export async function hashFiles(files: readonly FileToHash[], signal?: AbortSignal): Promise<readonly HashedFile[]> {
   let bytes = 0;
-  for (const file of files) bytes += file.state.size;
+  for (const { state } of files) bytes += state.size;
   throwIfCancelled(signal);
   if (files.length <= alone.files && bytes <= alone.bytes) return files.map(hashFile);
   const batches = batchesOf(files);
@@ -63,9 +64,8 @@ export async function hashFiles(files: readonly FileToHash[], signal?: AbortSign
   try {
     const done = Promise.all(
       Array.from({ length: threads }, async () => {
-        const worker = new Worker(
-          new URL(import.meta.url.endsWith('.ts') ? './hash-worker.ts' : './hash-worker.js', import.meta.url),
-        );
+        // Its garbage is small and young: without the limit each thread grows by tens of megabytes.
+        const worker = new Worker(new URL(file, import.meta.url), { resourceLimits: { maxYoungGenerationSizeMb: 2 } });
         workers.push(worker);
         await new Promise<void>((resolve, reject) => {
           const feed = (): void => {
