@@ -16,8 +16,8 @@ const aws = inject('aws');
 const key = { partition: 'p', sort: 's' };
 
 interface Plan {
-  /** The answer of the next request of this command is lost; the SDK may send it again. */
-  lose(command: string): void;
+  /** The answer of the next request of this command is lost; the SDK may send it again, and gets `repeated` if that is given. */
+  lose(command: string, repeated?: Error): void;
   /** The next `times` requests of this command fail with this error and are not sent. */
   fail(command: string, error: Error, times?: number): void;
   /** How many requests of this command were sent. */
@@ -27,6 +27,7 @@ interface Plan {
 function faults(client: S3Client | DynamoDBClient): Plan {
   const lost: string[] = [];
   const failing: { command: string; error: Error; left: number }[] = [];
+  const answers = new Map<string, Error>();
   const sent = new Map<string, number>();
   // Both clients have this method, with types of their own that do not unite.
   const { middlewareStack } = client as S3Client;
@@ -42,12 +43,17 @@ function faults(client: S3Client | DynamoDBClient): Plan {
       const answer = await next(args);
       if (!lost.includes(command)) return answer;
       lost.splice(lost.indexOf(command), 1);
+      const repeated = answers.get(command);
+      if (repeated !== undefined) failing.push({ command, error: repeated, left: 1 });
       throw Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' });
     },
     { step: 'deserialize', priority: 'low', name: 'faults' },
   );
   return {
-    lose: (command) => void lost.push(command),
+    lose(command, repeated) {
+      lost.push(command);
+      if (repeated !== undefined) answers.set(command, repeated);
+    },
     fail: (command, error, times = 1) => void failing.push({ command, error, left: times }),
     sent: (command) => sent.get(command) ?? 0,
   };
@@ -161,6 +167,29 @@ describe.skipIf('missing' in aws)(`AWS drivers under faults${'missing' in aws ? 
     expect(await blobs.finish(id, { digest })).toEqual({ digest, size: 9 * MiB });
     expect(await readBack(digest)).toBe(digest);
     expect(await objects()).toBe(1);
+  });
+
+  test('an object put together by a request whose answer was lost is found', async () => {
+    // S3 answers a repeated CompleteMultipartUpload with success for a while, and then with this.
+    const gone = exception('NoSuchUpload', { $metadata: { httpStatusCode: 404 } });
+    const digest = await patternDigest(7, 20 * MiB);
+    s3.lose('CompleteMultipartUploadCommand', gone);
+    expect(await blobs.put(pattern(7, 0, 20 * MiB), { digest })).toEqual({ digest, size: 20 * MiB });
+    expect(await readBack(digest)).toBe(digest);
+    const { id } = await blobs.begin();
+    await blobs.append(id, 0, pattern(8, 0, 9 * MiB));
+    dynamo.fail('TransactWriteItemsCommand', exception('AccessDeniedException'));
+    expect((await failure(blobs.finish(id, {}))).code).toBe('STORE');
+    // Now the tail cannot be sent to the upload any more.
+    s3.fail('UploadPartCommand', gone);
+    expect(await blobs.finish(id, {})).toMatchObject({ digest: await patternDigest(8, 9 * MiB) });
+  });
+
+  test('an upload that vanished from S3 is unknown', async () => {
+    const { id } = await blobs.begin();
+    await blobs.append(id, 0, pattern(9, 0, 8 * MiB));
+    s3.fail('CompleteMultipartUploadCommand', exception('NoSuchUpload', { $metadata: { httpStatusCode: 404 } }));
+    expect((await failure(blobs.finish(id, {}))).code).toBe('UPLOAD_UNKNOWN');
   });
 
   test('a finish cut off after S3 had put the object together is finished by the next', async () => {
