@@ -21,10 +21,9 @@ export function overlayRoots({ sandbox, records, unpacked, scratch }: OverlayRoo
     async lowers(layers, signal) {
       const lowers: string[] = [];
       for (const [index, layer] of layers.entries()) {
-        // Mostly it is there; the tables of contents of what is below matter only where it has to be made.
-        const there = unpacked.path(layer.diffId);
-        const below = there === undefined ? await records.tree(layers.slice(0, index), { signal }) : undefined;
-        lowers.push(await unpacked.directory(layer, below, { signal }));
+        // The tables of contents of what is below are asked for only by layers with directories that have no entry.
+        const below = () => records.tree(layers.slice(0, index), signal === undefined ? {} : { signal });
+        lowers.push(await unpacked.directory(layer, below, signal === undefined ? {} : { signal }));
       }
       return lowers;
     },

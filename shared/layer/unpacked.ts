@@ -59,27 +59,26 @@ export class UnpackedLayers {
   }
 
   /**
-   * The directory of the layer, unpacked now if need be. `below` is the tree of the layers under it, for directories that the layer has
-   * things in but no entry for: they keep the attributes they have there. Errors are those of `applyLayer`; nothing is left behind then.
+   * The directory of the layer, unpacked now if need be. `below` gives the tree of the layers under it, for directories that the layer
+   * has things in but no entry for: they keep the attributes they have there. It is asked only for layers that have such directories.
+   * Errors are those of `applyLayer`; nothing is left behind then.
    */
-  async directory(layer: Layer, below?: MergedTree, options: Options = {}): Promise<string> {
+  async directory(layer: Layer, below?: () => Promise<MergedTree>, options: Options = {}): Promise<string> {
     const plain = this.#name(layer.diffId);
-    const marker = this.#marker(plain);
-    if (marker !== undefined && !this.#needsBelow(marker, below)) return this.#tree(plain);
-    if (marker === undefined) {
-      const made = await this.#once(plain, () => this.#unpack(layer, plain, undefined, options));
-      const fresh = this.#marker(plain);
-      if (fresh === undefined || !this.#needsBelow(fresh, below)) return made;
-    }
-    // Implied directories that stand on others below than the defaults: this form of the layer is for such chains only.
+    if (!this.#valid(plain)) await this.#once(plain, () => this.#unpack(layer, plain, undefined, options));
     const implied = this.#marker(plain)?.implied ?? [];
-    const attributes = implied.map((path) => {
-      const { mode, uid, gid, mtime } = dirBelow(below, path) ?? defaultDir;
-      return [path, mode, uid, gid, mtime];
+    if (implied.length === 0 || below === undefined) return this.#tree(plain);
+    const tree = await below();
+    const found = implied.map((path) => dirBelow(tree, path));
+    if (found.every((entry) => entry === undefined)) return this.#tree(plain);
+    // Implied directories that stand on others below than the defaults: this form of the layer is for such chains only.
+    const attributes = found.map((entry, index) => {
+      const { mode, uid, gid, mtime } = entry ?? defaultDir;
+      return [implied[index], mode, uid, gid, mtime];
     });
     const name = this.#name(layer.diffId, JSON.stringify(attributes));
     if (this.#valid(name)) return this.#tree(name);
-    return this.#once(name, () => this.#unpack(layer, name, (path) => dirBelow(below, path), options));
+    return this.#once(name, () => this.#unpack(layer, name, (path) => dirBelow(tree, path), options));
   }
 
   /**
@@ -208,11 +207,6 @@ export class UnpackedLayers {
     rmSync(old, { recursive: true, force: true });
   }
 
-  #needsBelow(marker: Marker, below: MergedTree | undefined): boolean {
-    if (marker.implied === undefined || below === undefined) return false;
-    return marker.implied.some((path) => dirBelow(below, path) !== undefined);
-  }
-
   #valid(name: string): boolean {
     return this.#marker(name) !== undefined;
   }
@@ -258,8 +252,8 @@ export class UnpackedLayers {
 
 const defaultDir = { mode: 0o755, uid: 0, gid: 0, mtime: 0 } as const;
 
-const dirBelow = (below: MergedTree | undefined, path: string): Entry | undefined => {
-  const entry = below?.get(path);
+const dirBelow = (below: MergedTree, path: string): Entry | undefined => {
+  const entry = below.get(path);
   return entry?.type === 'dir' ? entry : undefined;
 };
 

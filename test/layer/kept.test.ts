@@ -160,7 +160,7 @@ describe.runIf(process.geteuid?.() === 0)('unpacked layers', () => {
     ];
     const seen: unknown[] = [];
     for (const base of bases) {
-      const tree = await cache.directory(top, await records.tree([base]));
+      const tree = await cache.directory(top, () => records.tree([base]));
       const { mode, uid } = lstatSync(join(tree, 'srv'));
       seen.push([mode & 0o7777, uid]);
     }
