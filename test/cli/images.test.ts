@@ -89,6 +89,16 @@ describe('tag and rm', () => {
     expect((await run(['images', '-aq'])).out).toBe('');
   });
 
+  it('take images that are called as a part of the API is', async () => {
+    for (const name of ['pull', 'push', 'save', 'load', 'import', 'inspect', 'tag/history']) {
+      await made('one', name);
+      expect(await run(['inspect', '-f', '{{.RepoTags}}', name])).toMatchObject({ code: 0, out: `[${name}:latest]\n` });
+      expect(await run(['history', '-q', name])).toMatchObject({ code: 0 });
+      expect(await run(['tag', name, 'other'])).toMatchObject({ code: 0 });
+      expect(await run(['rm', 'other', name])).toMatchObject({ code: 0 });
+    }
+  });
+
   it('go on after an error, and fail in the end', async () => {
     const one = await made('one', 'app');
     expect(await run(['rm', 'nope', 'Bad', 'app'])).toMatchObject({
