@@ -8,6 +8,7 @@ import { type ImageManifest, type ManifestOrIndex, manifestLimit, parseManifestO
 import { mediaType } from '../oci/media-type.ts';
 import { choosePlatform, formatPlatform, hostPlatform, type Platform } from '../oci/platform.ts';
 import type { Blobs, Options } from '../store/blobs.ts';
+import { mapBounded } from '../store/bounded.ts';
 import { collect } from '../stream/collect.ts';
 
 /** A manifest or index as it is stored. */
@@ -156,7 +157,7 @@ export async function validate(blobs: Blobs, digest: Digest, options?: Options):
 
 async function lacking(blobs: Blobs, manifest: ImageManifest, digest: Digest, options?: Options): Promise<readonly Digest[]> {
   const wanted = [manifest.config, ...manifest.layers];
-  const stats = await Promise.all(wanted.map((descriptor) => blobs.stat(descriptor.digest, options)));
+  const stats = await mapBounded(wanted, (descriptor) => blobs.stat(descriptor.digest, options));
   const missing = wanted.filter((descriptor, i) => stats[i]?.size !== descriptor.size).map((descriptor) => descriptor.digest);
   if (isImageManifest(manifest) && !missing.includes(manifest.config.digest)) {
     pairLayers(manifest, parseConfig(await readBlob(blobs, manifest.config.digest, configLimit, 'config', options)), digest);

@@ -5,6 +5,7 @@ import { SlipwayError } from '../errors.ts';
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { isTag } from '../oci/reference.ts';
 import type { Blobs, Options } from './blobs.ts';
+import { mapBounded } from './bounded.ts';
 import type { ManifestCommit, ManifestRecord } from './catalog.ts';
 import {
   asJson,
@@ -164,7 +165,7 @@ async function linkGroups(
     clock,
     options,
   );
-  const stats = await Promise.all(fresh.map(({ digest }) => blobs.stat(digest, options)));
+  const stats = await mapBounded(fresh, ({ digest }) => blobs.stat(digest, options));
   const absent = fresh.filter((_, i) => stats[i] === undefined).map(({ digest }) => digest);
   if (absent.length > 0) throw missing(absent, 'the manifest names blobs that are not stored');
   return fresh.map(({ repository, digest }, i) => ({

@@ -4,6 +4,7 @@ import type { Digest } from '../oci/digest.ts';
 import { isDigest } from '../oci/digest.ts';
 import { manifestLimit } from '../oci/manifest.ts';
 import type { Blobs, Options } from './blobs.ts';
+import { mapBounded } from './bounded.ts';
 import type { Catalog, ManifestCommit, ManifestRecord, Page, TagRecord } from './catalog.ts';
 import {
   type CatalogParts,
@@ -143,7 +144,7 @@ export class TableCatalog implements Catalog {
 
   async manifests(repository: string, page: Page, options?: Options): Promise<readonly ManifestRecord[]> {
     const records = await this.#page(repository, catalogKeys.manifestPrefix, page, options);
-    return await Promise.all(records.map((record) => this.#whole(asStoredManifest(record), options)));
+    return await mapBounded(records, (record) => this.#whole(asStoredManifest(record), options));
   }
 
   async repositories({ after, limit }: Page, options?: Options): Promise<readonly string[]> {
@@ -173,7 +174,7 @@ export class TableCatalog implements Catalog {
       if (page.artifactType === undefined || stored.artifactType === page.artifactType) found.push(stored);
       if (found.length >= page.limit) break;
     }
-    return await Promise.all(found.map((stored) => this.#whole(stored, options)));
+    return await mapBounded(found, (stored) => this.#whole(stored, options));
   }
 
   async link(repository: string, digest: Digest, size: number, options?: Options): Promise<void> {
@@ -221,7 +222,7 @@ export class TableCatalog implements Catalog {
       (check) => this.#unlinkUnused(repository, digests, check, options),
       options,
     );
-    const held = await Promise.all(digests.map((digest) => isHeld(this.#table, digest, options)));
+    const held = await mapBounded(digests, (digest) => isHeld(this.#table, digest, options));
     return digests.filter((_, i) => !held[i]);
   }
 
