@@ -41,10 +41,11 @@ export function openEngine({ root, blobs, table, env }: EngineOptions): Engine {
   const layers = storedLayers({ blobs, records, pool, scratch, unpacked: (layer) => unpacked?.path(layer.diffId) });
   let roots: Promise<RunRoots> | undefined;
   const openRoots = async (): Promise<RunRoots> => {
-    const [{ overlayRoots }, { UnpackedLayers: Unpacked }, { utilLinuxSandbox, inUserNamespace }] = await Promise.all([
+    const [{ overlayRoots }, { UnpackedLayers: Unpacked }, { chooseSandbox }, { inUserNamespace }] = await Promise.all([
       import('../shared/build/overlay-roots.ts'),
       import('../shared/layer/unpacked.ts'),
-      import('../shared/sandbox/util-linux.ts'),
+      import('../shared/sandbox/choose.ts'),
+      import('../shared/sandbox/machine.ts'),
     ]);
     unpacked = new Unpacked({
       root: join(root, 'unpacked'),
@@ -53,7 +54,7 @@ export function openEngine({ root, blobs, table, env }: EngineOptions): Engine {
       overlayXattrs: inUserNamespace() ? 'user' : 'trusted',
       newId,
     });
-    return overlayRoots({ sandbox: utilLinuxSandbox(), records, unpacked, scratch });
+    return overlayRoots({ sandbox: await chooseSandbox(env), records, unpacked, scratch });
   };
   return {
     records,

@@ -1,6 +1,6 @@
 // Starts the outer script, carries its streams, hears its report and holds its lifeline.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, constants, openSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { constants as os } from 'node:os';
 import { join } from 'node:path';
@@ -17,12 +17,15 @@ export interface Script {
   /** The run's folder, where the script makes its named pipes. */
   readonly run: string;
   readonly stdio: RunSpec['stdio'];
-  /** Program name in the message of a failed start. */
-  readonly launcherName: string;
-  /** The command's first word, for that message. */
-  readonly command0: string;
+  /** How all of stderr begins when the command could not be started, and what it then says, if it does. */
+  readonly startFailure: { readonly prefix: string; readonly read: (text: string) => StartFailure | undefined };
   readonly signal: AbortSignal | undefined;
   readonly started: ((send: (signal: NodeJS.Signals) => void) => void) | undefined;
+}
+
+export interface StartFailure {
+  readonly code: 126 | 127;
+  readonly message: string;
 }
 
 /** Ends when everything the script started is dead, whatever happened. */
@@ -76,8 +79,7 @@ export async function runScript(script: Script): Promise<RunResult> {
     throwIfCancelled(script.signal);
     if (failure !== undefined) throw failure;
     if (!ready) throw setUpFailed(said, code);
-    const notStarted = held === undefined ? undefined : explain(script.command0, held);
-    return notStarted === undefined ? { exitCode: code } : { exitCode: code, notStarted };
+    return held === undefined ? { exitCode: code } : { exitCode: held.code, notStarted: held.message };
   } finally {
     script.signal?.removeEventListener('abort', cut);
     if (!lifeline.destroyed) lifeline.end('done\n');
@@ -151,7 +153,7 @@ const closeOnExec = 0o2000000;
 interface Streams {
   start(): void;
   /** Resolves when all output is delivered; with what was said instead of a start. */
-  done(ready: boolean): Promise<string | undefined>;
+  done(ready: boolean): Promise<StartFailure | undefined>;
   close(): void;
 }
 
@@ -169,7 +171,7 @@ function openStreams(
   }));
   // Both ways, because opening only to write fails until there is a reader; closing it is the end of the command's input all the same.
   const input = stdio.stdin && { fd: open('stdin', constants.O_RDWR), sock: undefined as Socket | undefined };
-  let held: string | undefined;
+  let held: StartFailure | undefined;
   const stop = new AbortController();
   let turn: Promise<void> = Promise.resolve();
   const deliver = (name: 'stdout' | 'stderr', chunk: Uint8Array): Promise<void> => {
@@ -177,7 +179,7 @@ function openStreams(
     turn = turn.then(() => stdio.onOutput(name, chunk));
     return turn;
   };
-  const prefix = `${script.launcherName}: failed to execute `;
+  const { prefix, read } = script.startFailure;
   let pumps: Promise<void> = Promise.resolve();
   return {
     start() {
@@ -196,8 +198,8 @@ function openStreams(
         }
         if (waiting === undefined) return;
         const text = Buffer.from(waiting, 'latin1');
-        if (isStartFailure(script, text.toString())) held = text.toString();
-        else if (text.length > 0) await deliver(name, text);
+        held = text.length === 0 ? undefined : read(text.toString());
+        if (held === undefined && text.length > 0) await deliver(name, text);
       };
       if (input && stdio.stdin) {
         input.sock = new Socket({ fd: input.fd, readable: false, writable: true });
@@ -229,23 +231,6 @@ function openStreams(
   };
 }
 
-/** One line and no more; a command may of course say the same, and then end as if it had not been started. */
-function isStartFailure(script: Script, text: string): boolean {
-  const start = `${script.launcherName}: failed to execute ${script.command0}: `;
-  return text.startsWith(start) && /^[^\n]*\n$/.test(text.slice(start.length));
-}
-
-/** What docker's runtime says, from what `execvp` said. */
-export function explain(command: string, held: string): string {
-  const cause = held.trimEnd().replace(/^.*: /, '');
-  if (cause === 'No such file or directory') {
-    return command.includes('/')
-      ? `exec: "${command}": stat ${command}: no such file or directory`
-      : `exec: "${command}": executable file not found in $PATH`;
-  }
-  return `exec: "${command}": ${cause.toLowerCase()}`;
-}
-
 /** The command is process 1 of a pid namespace, a child of `unshare`, which is the script itself or a child of script(1). */
 function signalFirst(child: ChildProcess, signal: NodeJS.Signals): void {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
@@ -261,11 +246,15 @@ function signalFirst(child: ChildProcess, signal: NodeJS.Signals): void {
   }
 }
 
-const childrenOf = (pid: number): number[] =>
-  readProcess(`/proc/${pid}/task/${pid}/children`)
-    .split(' ')
+/** Of all its threads. */
+function childrenOf(pid: number): number[] {
+  const list = (thread: string) => readProcess(`/proc/${pid}/task/${thread}/children`);
+  const threads = existsSync(`/proc/${pid}/task`) ? readdirSync(`/proc/${pid}/task`) : [];
+  return threads
+    .flatMap((thread) => list(thread).split(' '))
     .filter((word) => word !== '')
     .map(Number);
+}
 
 /** Empty when the process has ended meanwhile. */
 function readProcess(path: string): string {

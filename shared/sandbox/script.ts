@@ -18,15 +18,13 @@ export const quote = (word: string): string =>
  * new terminal, joined to the caller's by script(1): what is pushed into it (TIOCSTI) does not reach the caller's shell.
  */
 export function outerScript(o: {
-  readonly unshare: string;
-  readonly network: 'host' | 'none';
+  /** What this becomes, up to the inner script. Process 1 of the command is to be its child. */
+  readonly become: readonly string[];
   readonly run: string;
-  /** Else a terminal of its own: where script(1) is, and what would be the arguments. */
   readonly pipes: { readonly stdin: boolean } | undefined;
+  /** A terminal of its own: where script(1) is, and what would be the arguments. With neither, the caller's streams are handed on. */
   readonly terminal: { readonly script: string; readonly words: readonly string[] } | undefined;
 }): string {
-  const namespaces = ['--mount', '--pid', '--ipc', '--uts', ...(o.network === 'none' ? ['--net'] : [])];
-  const become = [o.unshare, ...namespaces, '--propagation', 'private', '--fork', '--kill-child', '--', 'sh', '-c'];
   const streams = !o.pipes
     ? ''
     : `mkfifo -m 0622 ${quote(o.run)}/stdout ${quote(o.run)}/stderr
@@ -41,7 +39,11 @@ exec 5>&2 2>&4
 (
   (
     read -r line <&3 && exit 0
-    read -r children </proc/$$/task/$$/children || :
+    children=
+    for list in /proc/$$/task/*/children; do
+      read -r some <$list || :
+      children="$children $some"
+    done
 ${o.terminal ? grandchildren : ''}    killed=
     for child in $children; do kill -9 "$child" && killed=1; done
     [ -n "$killed" ] || kill -9 $$
@@ -51,7 +53,7 @@ ${o.terminal ? grandchildren : ''}    killed=
 ${streams}${o.terminal ? '' : 'inner=$1\nshift\n'}ulimit -c 0
 ulimit -S -n 65536 2>/dev/null || :
 exec 3<&-
-${o.terminal ? onTerminal(o.terminal.script, [...become, ...o.terminal.words]) : `exec ${become.map(quote).join(' ')} "$inner" sh "$@"`}
+${o.terminal ? onTerminal(o.terminal.script, [...o.become, ...o.terminal.words]) : `exec ${o.become.map(quote).join(' ')} "$inner" sh "$@"`}
 `;
 }
 

@@ -15,7 +15,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { isCode } from '../../shared/errors.ts';
-import { kernelAtLeast, utilLinuxSandbox } from '../../shared/sandbox/util-linux.ts';
+import { kernelAtLeast } from '../../shared/sandbox/machine.ts';
+import { utilLinuxSandbox } from '../../shared/sandbox/util-linux.ts';
 import { busyboxRoot, whyNoRoot } from '../support/roots.ts';
 import { eventually, fastTemp, type Overrides, place, runIn, shellIn } from '../support/sandboxed.ts';
 
