@@ -57,9 +57,12 @@ async function serve(options: ServerOptions, request: IncomingMessage, response:
   if (response.destroyed) return;
   // What is left of a body that nobody wanted would be read as the next request: the connection cannot be kept.
   if (!request.complete && status >= 400) response.shouldKeepAlive = false;
-  if (request.method === 'HEAD' || body === undefined || body instanceof Uint8Array) {
-    response.writeHead(status, headers as Record<string, string | string[]>);
-    response.end(request.method === 'HEAD' ? undefined : body);
+  if (request.method === 'HEAD' || !(body instanceof Uint8Array || (body?.size ?? 0) > 0)) {
+    response.writeHead(status, headers as Record<string, string | string[]>).end();
+    return;
+  }
+  if (body === undefined || body instanceof Uint8Array) {
+    response.writeHead(status, headers as Record<string, string | string[]>).end(body);
     return;
   }
   await send(response, { status, headers, body }, body);

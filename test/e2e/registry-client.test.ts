@@ -4,20 +4,24 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runCli } from '../../cli/run-cli.ts';
 import { installed, must } from '../support/command.ts';
-import { type Descriptor, makeLayout, nameAll, putImage, putIndex, randomLayer } from '../support/oci-folder.ts';
 import { memoryIo } from '../support/memory-io.ts';
+import { type Descriptor, makeLayout, nameAll, putImage, putIndex, randomLayer } from '../support/oci-folder.ts';
 import { dockerRegistry, type RegistryProcess } from '../support/registry-process.ts';
 import { type Scratch, scratch } from '../support/scratch.ts';
 import { startTokenServer } from '../support/token-server.ts';
 
-const here = (path: string) => access(path).then(() => true, () => false);
+const here = (path: string) =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
 const why =
   (await here('/usr/bin/docker-registry')) && (await installed('skopeo')) && (await installed('openssl'))
     ? undefined
     : 'needs docker-registry, skopeo and openssl';
 
 // bcrypt of "secret", made with htpasswd -nbB: docker-registry takes nothing else.
-const htpasswd = 'ann:$2y$05$Ql6kJ6Vyrb1QzFyBzPzN1uw1vCkBvjxUoRz6HcLWj0s2yI1rA1K5a';
+const htpasswd = 'ann:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a';
 
 describe.skipIf(why !== undefined && !process.env.CI)(`pull and push${why === undefined ? '' : ` (${why})`}`, () => {
   let folder: Scratch;
@@ -48,7 +52,9 @@ describe.skipIf(why !== undefined && !process.env.CI)(`pull and push${why === un
   /** One `slipway` in a home of its own, with a docker config that knows `logins`. */
   const machine = async (logins: Record<string, string> = {}) => {
     const at = await place();
-    const auths = Object.fromEntries(Object.entries(logins).map(([host, login]) => [host, { auth: Buffer.from(login).toString('base64') }]));
+    const auths = Object.fromEntries(
+      Object.entries(logins).map(([host, login]) => [host, { auth: Buffer.from(login).toString('base64') }]),
+    );
     await writeFile(join(at, 'config.json'), JSON.stringify({ auths }));
     return async (...argv: string[]) => {
       const io = memoryIo({ SLIPWAY_HOME: join(at, 'home'), DOCKER_CONFIG: at, PATH: process.env.PATH });
@@ -57,8 +63,18 @@ describe.skipIf(why !== undefined && !process.env.CI)(`pull and push${why === un
     };
   };
   const seed = (registry: RegistryProcess, name: string, what: string, ...more: string[]) =>
-    must(['skopeo', '--insecure-policy', 'copy', '-q', '--all', '--preserve-digests', '--dest-tls-verify=false', ...more, `oci:${layout}:${what}`, `docker://${registry.host}/${name}`]);
-  const short = (digest: string) => digest.slice(7, 19);
+    must([
+      'skopeo',
+      '--insecure-policy',
+      'copy',
+      '-q',
+      '--all',
+      '--preserve-digests',
+      '--dest-tls-verify=false',
+      ...more,
+      `oci:${layout}:${what}`,
+      `docker://${registry.host}/${name}`,
+    ]);
 
   test('pull: docker lines, up to date the second time, -q, by digest, -a, another platform', async () => {
     await using registry = await dockerRegistry(await place());
@@ -74,7 +90,13 @@ describe.skipIf(why !== undefined && !process.env.CI)(`pull and push${why === un
     expect(lines.filter((l) => l.endsWith(': Pull complete'))).toHaveLength(2);
     expect(lines.slice(-3)).toEqual([`Digest: ${index.digest}`, `Status: Downloaded newer image for ${name}:v1`, `${name}:v1`]);
     const again = await slipway('pull', `${name}:v1`);
-    expect(again.out.split('\n')).toEqual(['v1: Pulling from team/app', `Digest: ${index.digest}`, `Status: Image is up to date for ${name}:v1`, `${name}:v1`, '']);
+    expect(again.out.split('\n')).toEqual([
+      'v1: Pulling from team/app',
+      `Digest: ${index.digest}`,
+      `Status: Image is up to date for ${name}:v1`,
+      `${name}:v1`,
+      '',
+    ]);
     expect((await slipway('pull', '-q', `${name}:v1`)).out).toBe(`${name}:v1\n`);
     const byDigest = await slipway('pull', `${name}:ignored@${index.digest}`);
     expect(byDigest.out).toContain(`Status: Image is up to date for ${name}@${index.digest}\n${name}@${index.digest}\n`);
@@ -86,7 +108,10 @@ describe.skipIf(why !== undefined && !process.env.CI)(`pull and push${why === un
     expect(all.out).toContain('v2: Pulling from team/app');
     expect(all.out.trimEnd().split('\n').at(-1)).toBe(name);
     const absent = await slipway('pull', `${name}:v9`);
-    expect([absent.code, absent.err]).toEqual([1, `Error: manifest for ${name}:v9 not found: manifest unknown: manifest unknown\n`]);
+    expect([absent.code, absent.err]).toEqual([
+      1,
+      `Error: manifest for ${name}:v9 not found: manifest unknown: manifest unknown\n`,
+    ]);
     const untagged = await slipway('pull', name);
     expect(untagged.out).toContain('Using default tag: latest\n');
     expect(untagged.err).toContain(`manifest for ${name}:latest not found`);
@@ -118,7 +143,10 @@ describe.skipIf(why !== undefined && !process.env.CI)(`pull and push${why === un
     expect(all.out.match(/digest: sha256/g)).toHaveLength(2);
     expect((await slipway('push', '-q', `${target.host}/copy/app:v1`)).out).toBe(`${target.host}/copy/app:v1\n`);
     const absent = await slipway('push', `${target.host}/none:v1`);
-    expect([absent.code, absent.err]).toEqual([1, expect.stringContaining(`An image does not exist locally with the tag: ${target.host}/none`)]);
+    expect([absent.code, absent.err]).toEqual([
+      1,
+      expect.stringContaining(`An image does not exist locally with the tag: ${target.host}/none`),
+    ]);
     const noTag = await slipway('push', `${target.host}/copy/app:v9`);
     expect([noTag.code, noTag.err]).toEqual([1, expect.stringContaining(`tag does not exist: ${target.host}/copy/app:v9`)]);
     expect((await slipway('push', `${target.host}/copy/app@${image.digest}`)).err).toContain('cannot push a digest reference');

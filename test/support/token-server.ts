@@ -47,7 +47,16 @@ export async function startTokenServer(
     });
     const now = Math.floor(Date.now() / 1000);
     const header = base64url(JSON.stringify({ typ: 'JWT', alg: 'RS256', x5c: [der] }));
-    const claims = { iss: 'test-issuer', sub: known ? user.name : '', aud: 'test-service', exp: now + 300, nbf: now - 10, iat: now, jti: String(now), access };
+    const claims = {
+      iss: 'test-issuer',
+      sub: known ? user.name : '',
+      aud: 'test-service',
+      exp: now + 300,
+      nbf: now - 10,
+      iat: now,
+      jti: String(now),
+      access,
+    };
     const body = `${header}.${base64url(JSON.stringify(claims))}`;
     const token = `${body}.${base64url(createSign('RSA-SHA256').update(body).sign(key))}`;
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ token, expires_in: 300 }));
