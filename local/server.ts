@@ -27,18 +27,25 @@ export interface RunningServer extends AsyncDisposable {
 /** 1 MiB buffers send a file at 1.4 GB/s, the default 64 KiB at a third of that. */
 const fileChunk = 1024 * 1024;
 
+/** Milliseconds without a byte either way after which a connection counts as dead, so that its upload can be taken up by another. */
+const silence = 300_000;
+
 /** Listens. A port in use or not allowed is USAGE with what to do. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const running = new Set<ServerResponse>();
   const server = createServer({ keepAliveTimeout: 65_000, headersTimeout: 60_000, requestTimeout: 0, highWaterMark: 256 * 1024 });
-  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+  server.timeout = silence;
+  const take = (expects: boolean) => (request: IncomingMessage, response: ServerResponse) => {
     running.add(response);
     response.once('close', () => running.delete(response));
-    serve(options, request, response).catch((error: unknown) => {
+    serve(options, request, response, expects).catch((error: unknown) => {
       response.destroy();
       options.onError?.(error);
     });
-  });
+  };
+  server.on('request', take(false));
+  // `Expect: 100-continue`: the body is asked for when somebody reads it, so that a refusal costs the client nothing.
+  server.on('checkContinue', take(true));
   await listen(server, options);
   const { address, port } = server.address() as AddressInfo;
   const stop = async (seconds = 10): Promise<void> => {
@@ -52,11 +59,17 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   return { host: address, port, stop, [Symbol.asyncDispose]: () => stop(0) };
 }
 
-async function serve(options: ServerOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const { body, headers, status } = await options.handle(callOf(request, response));
+async function serve(
+  options: ServerOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  expects: boolean,
+): Promise<void> {
+  const asked = { body: !expects };
+  const { body, headers, status } = await options.handle(callOf(request, response, asked));
   if (response.destroyed) return;
-  // What is left of a body that nobody wanted would be read as the next request: the connection cannot be kept.
-  if (!request.complete && status >= 400) response.shouldKeepAlive = false;
+  // A client that was not told to go on may or may not send its body now: where the next request begins cannot be known.
+  if (!asked.body) response.shouldKeepAlive = false;
   if (request.method === 'HEAD' || !(body instanceof Uint8Array || (body?.size ?? 0) > 0)) {
     response.writeHead(status, headers as Record<string, string | string[]>).end();
     return;
@@ -98,7 +111,7 @@ async function openFile(path: string): Promise<Awaited<ReturnType<typeof open>> 
   }
 }
 
-function callOf(request: IncomingMessage, response: ServerResponse): Call {
+function callOf(request: IncomingMessage, response: ServerResponse, asked: { body: boolean }): Call {
   const target = request.url ?? '/';
   const queryAt = target.indexOf('?');
   let gone: AbortController | undefined;
@@ -110,7 +123,7 @@ function callOf(request: IncomingMessage, response: ServerResponse): Call {
       const value = request.headers[name];
       return Array.isArray(value) ? value.join(', ') : value;
     },
-    body: request,
+    body: asked.body ? request : whenRead(request, response, asked),
     // Made when first asked for: most calls end before anyone could give up on them.
     get signal() {
       if (gone === undefined) {
@@ -121,6 +134,16 @@ function callOf(request: IncomingMessage, response: ServerResponse): Call {
       return gone.signal;
     },
   };
+}
+
+async function* whenRead(
+  request: IncomingMessage,
+  response: ServerResponse,
+  asked: { body: boolean },
+): AsyncGenerator<Uint8Array> {
+  asked.body = true;
+  response.writeContinue();
+  yield* request as AsyncIterable<Uint8Array>;
 }
 
 function listen(server: Server, { host, port }: ServerOptions): Promise<void> {
