@@ -1,6 +1,11 @@
 // Checks what comes in against its schema. The message names the member, so that a client's author can mend it.
+
 import * as z from 'zod/mini';
+import en from 'zod/v4/locales/en.js';
 import { SlipwayError } from '../errors.ts';
+
+// zod/mini says "Invalid input" to everything until it is given words.
+z.config(en());
 
 /** The value in the schema's type, or INVALID_DOCUMENT naming the first wrong member. */
 export function checked<S extends z.ZodMiniType>(schema: S, value: unknown, what: string): z.infer<S> {
