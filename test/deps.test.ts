@@ -23,10 +23,10 @@ const order: readonly (readonly string[])[] = [
   ['store'],
   ['store/aws', 'layer', 'sandbox'],
   ['image', 'context'],
-  ['auth', 'archive', 'container'],
+  ['auth', 'container'],
   ['client'],
   ['build'],
-  ['registry'],
+  ['registry', 'archive'],
   ['api'],
 ];
 
