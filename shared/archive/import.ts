@@ -5,6 +5,8 @@ import { createGzip } from 'node:zlib';
 import { SlipwayError } from '../errors.ts';
 import { type CommittedImage, commitImages, type Name } from '../image/commit.ts';
 import type { ImageParts } from '../image/images.ts';
+import { LayerRecords } from '../layer/record.ts';
+import { TocHandler } from '../layer/toc-of-layer.ts';
 import type { ImageConfig } from '../oci/config.ts';
 import type { Digest } from '../oci/digest.ts';
 import { mediaType } from '../oci/media-type.ts';
@@ -50,11 +52,13 @@ export async function importImage(parts: ImageParts, source: Bytes, options: Imp
     };
     const { names = [], by, signal } = options;
     const descriptor = { mediaType: layer.mediaType, digest: layer.stat.digest, size: layer.stat.size };
-    return await commitImages(parts, [{ config: whole, layers: [descriptor] }], {
+    const committed = await commitImages(parts, [{ config: whole, layers: [descriptor] }], {
       names,
       ...(by !== undefined && { by }),
       ...(signal && { signal }),
     });
+    await new LayerRecords(parts.table, parts.blobs).save({ descriptor, diffId: layer.diffId, toc: layer.toc }, options);
+    return committed;
   } finally {
     // After a commit the layer is linked and stays; without one it goes.
     await freeBlobs(parts, made, async () => false);
@@ -67,6 +71,8 @@ interface StoredLayer {
   readonly stat: BlobStat;
   readonly mediaType: string;
   readonly diffId: Digest;
+  /** Its table of contents. */
+  readonly toc: Uint8Array;
 }
 
 async function storeLayer({ blobs }: ImageParts, source: Bytes, made: Digest[], options: Options): Promise<StoredLayer> {
@@ -78,23 +84,31 @@ async function storeLayer({ blobs }: ImageParts, source: Bytes, made: Digest[], 
     const blob = await blobs.open(stat.digest, undefined, options);
     if (blob === undefined) throw new SlipwayError('STORE', `the layer ${stat.digest} has gone from the store`);
     for await (const _ of check.passing(unpacked(blob.body, options)));
-    return { stat, mediaType: format === 'gzip' ? mediaType.ociLayerGzip : mediaType.ociLayerZstd, diffId: check.diffId() };
+    return { stat, mediaType: format === 'gzip' ? mediaType.ociLayerGzip : mediaType.ociLayerZstd, ...check.finish() };
   }
   const plain = format === ('none' satisfies StreamFormat) ? bytes : unpacked(bytes, options);
   const stat = await blobs.put(through(check.passing(plain), createGzip({ level: 1, chunkSize })), {}, options);
   made.push(stat.digest);
-  return { stat, mediaType: mediaType.ociLayerGzip, diffId: check.diffId() };
+  return { stat, mediaType: mediaType.ociLayerGzip, ...check.finish() };
 }
 
 const unpacked = (source: Bytes, { signal }: Options): Bytes =>
   decompress(source, { what: 'the archive', ...(signal && { signal }) });
 
-/** Hashes a tar and makes sure that it is one, member by member. */
+/** Hashes a tar, makes sure that it is one, and notes what is in it: builds on the image then need not read it. */
 class TarCheck {
   readonly #hash = createHash('sha256');
   #members = 0;
+  readonly #toc = new TocHandler();
   readonly #parser = new TarParser(
-    { entry: () => void this.#members++, data: () => undefined, end: () => undefined },
+    {
+      entry: (entry) => {
+        this.#members++;
+        this.#toc.entry(entry);
+      },
+      data: (slice) => this.#toc.data(slice),
+      end: () => this.#toc.end(),
+    },
     { what: 'the archive', absolute: 'strip' },
   );
 
@@ -110,7 +124,8 @@ class TarCheck {
     }
   }
 
-  diffId(): Digest {
-    return `sha256:${this.#hash.digest('hex')}`;
+  finish(): Pick<StoredLayer, 'diffId' | 'toc'> {
+    const diffId: Digest = `sha256:${this.#hash.digest('hex')}`;
+    return { diffId, toc: this.#toc.builder.finish(diffId) };
   }
 }

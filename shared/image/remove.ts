@@ -1,6 +1,8 @@
 // Removing images by docker's rules (F24 to F27): a name goes at once; the image goes with its last name, and with it the blobs that
 // nothing else needs.
 import { SlipwayError } from '../errors.ts';
+import { LayerRecords } from '../layer/record.ts';
+import { configLimit, parseConfig } from '../oci/config.ts';
 import type { Digest } from '../oci/digest.ts';
 import { childrenOf } from '../oci/manifest.ts';
 import type { Options } from '../store/blobs.ts';
@@ -10,7 +12,7 @@ import { imageKeys } from '../store/keys.ts';
 import type { Name } from './commit.ts';
 import { factsOf } from './facts.ts';
 import { type FoundImage, type ImageParts, Images, manifestsOf, membersOf, tagsOf } from './images.ts';
-import { readIfStored } from './read.ts';
+import { isImageManifest, readBlob, readIfStored, type Stored } from './read.ts';
 
 /** What is in the way of a removal: containers, once there are any. */
 export interface ImageUsers {
@@ -78,6 +80,7 @@ export async function deleteImage(parts: RemoveParts, digest: Digest, options: O
   const { catalog } = parts;
   const { repositories } = await new Images(parts).whereIs(digest, options);
   const candidates = new Set<Digest>();
+  const diffIds = new Set<Digest>();
   let kept = false;
   for (const repository of repositories) {
     const dead = await deadWith(parts, repository, digest, options);
@@ -90,13 +93,38 @@ export async function deleteImage(parts: RemoveParts, digest: Digest, options: O
       used.add(manifest.digest);
       const stored = await readIfStored(parts.blobs, manifest.digest, manifest.mediaType, options);
       for (const child of stored ? childrenOf(stored.document) : []) used.add(child.digest);
+      for (const diffId of await diffIdsOf(parts, stored, options)) diffIds.add(diffId);
     }
     for (const manifest of dead) await catalog.remove(repository, manifest.digest, 'rm', options);
     for (const blob of await catalog.unlinkUnused(repository, [...used], options)) candidates.add(blob);
   }
-  const { freed } = await freeBlobs(parts, [...candidates], parts.alsoNeeded ?? (async () => false), options);
+  const alsoNeeded = parts.alsoNeeded ?? (async () => false);
+  const { freed } = await freeBlobs(parts, [...candidates], alsoNeeded, options);
   for (const blob of freed) await parts.table.delete(imageKeys.facts(blob), {}, options);
+  for (const diffId of diffIds) await forgetLayer(parts, diffId, alsoNeeded, options);
   return !kept;
+}
+
+async function diffIdsOf(parts: ImageParts, stored: Stored | undefined, options?: Options): Promise<readonly Digest[]> {
+  if (stored?.document.kind !== 'manifest' || !isImageManifest(stored.document.manifest)) return [];
+  const { digest } = stored.document.manifest.config;
+  if ((await parts.blobs.stat(digest, options)) === undefined) return [];
+  return parseConfig(await readBlob(parts.blobs, digest, configLimit, 'config', options)).rootfs.diff_ids;
+}
+
+/** What was noted of a layer goes with its last blob: table of contents and indexes. All of it can be made again. */
+async function forgetLayer(
+  parts: RemoveParts,
+  diffId: Digest,
+  alsoNeeded: (digest: Digest) => Promise<boolean>,
+  options?: Options,
+): Promise<void> {
+  const records = new LayerRecords(parts.table, parts.blobs);
+  const record = await records.get(diffId, options);
+  if (record === undefined || (await records.find(diffId, options)) !== undefined) return;
+  await records.remove(diffId, options);
+  const notes = [record.toc, ...record.forms.map(({ members }) => members)].filter((digest) => digest !== undefined);
+  await freeBlobs(parts, notes, alsoNeeded, options);
 }
 
 /** The manifest, and what goes with it: untagged members no other index has, and what refers to any of them. Empty if it must stay. */

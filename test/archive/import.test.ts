@@ -4,6 +4,8 @@ import { applyChanges, importChanges } from '../../shared/archive/changes.ts';
 import { importImage } from '../../shared/archive/import.ts';
 import { historyOf, inspectImage } from '../../shared/image/inspect.ts';
 import { openImage } from '../../shared/image/read.ts';
+import { removeImage } from '../../shared/image/remove.ts';
+import { LayerRecords } from '../../shared/layer/record.ts';
 import type { ImageConfig } from '../../shared/oci/config.ts';
 import { sha256 } from '../../shared/oci/digest.ts';
 import { mediaType } from '../../shared/oci/media-type.ts';
@@ -56,8 +58,14 @@ describe('importing', () => {
       history: [{ created: '2026-01-02T03:04:05Z', comment: 'Imported from root.tar' }],
     });
     expect((await home.catalog.resolve('base', '1'))?.digest).toBe(digest);
+    // What is in it is known without reading it again, and goes with it.
+    const toc = await new LayerRecords(home.table, home.blobs).get(sha256(tar));
+    expect(toc?.toc).toBeDefined();
     // The same again is the same image.
     expect((await take(bytes)).digest).toBe(digest);
+    await removeImage(home, 'base:1');
+    expect(await blobsOf(home)).toEqual([]);
+    expect(await new LayerRecords(home.table, home.blobs).get(sha256(tar))).toBeUndefined();
   });
 
   it('sets what the changes say, and the message', async () => {
