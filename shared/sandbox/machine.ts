@@ -73,7 +73,7 @@ export function inspectMachine(options: SandboxOptions): Machine {
     has: new Set(shown),
     directories: new Set(shown.filter((path) => statSync(path).isDirectory())),
     // Since 6.14 each pid namespace has its own; before, writing it would change the machine's.
-    pidMax: kernelAtLeast(6, 14) ? 32_768 : undefined,
+    pidMax: kernelAtLeast(6, 14) ? 30_000 : undefined,
     volatile: kernelAtLeast(5, 10),
     resolvConf: machineResolvConf(),
   };

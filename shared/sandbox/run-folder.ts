@@ -35,7 +35,8 @@ export function furnish(run: string, machine: Machine, spec: RunSpec): void {
     mkdirSync(join(run, dir));
   for (const name of ['resolv.conf', 'hosts', 'hostname']) writeFileSync(join(run, 'stubs/etc', name), '');
   for (const [name, target] of deviceLinks) symlinkSync(target, join(run, 'dev', name));
-  for (const name of deviceNames) writeFileSync(join(run, 'dev', name), '');
+  for (const name of [...deviceNames, ...(spec.stdio.kind === 'terminal' ? ['console'] : [])])
+    writeFileSync(join(run, 'dev', name), '');
   writeFileSync(join(run, 'resolv.conf'), resolvConf);
   writeFileSync(join(run, 'hosts'), hosts);
   writeFileSync(join(run, 'hostname'), hostname);

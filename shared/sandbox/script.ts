@@ -157,7 +157,6 @@ line() {
 export function innerScript(f: InnerFacts): string {
   const lines: string[] = ['set -eu', 'umask 022', `run=${quote(f.run)} root=${quote(`${f.run}/root`)}`, functions];
   const say = (...more: string[]) => lines.push(...more);
-  const mountTable = () => say('mount -n -a -T "$run/fstab"', ': >"$run/fstab"');
 
   if (f.source.kind === 'overlay') {
     say(`cd ${quote(f.source.from)}`, `mount -n -i -t overlay -o ${quote(`nodev,${f.source.options}`)} overlay "$root"`);
@@ -166,18 +165,15 @@ export function innerScript(f: InnerFacts): string {
   }
   say('echo root >&4', 'cd "$root"');
   say('ordinary proc; line proc proc nosuid,nodev,noexec');
-  say(`ordinary dev; line tmpfs tmpfs nosuid,nodev,mode=755,size=${shmBytes}`);
+  // Filled already, so that all that follows is one table and one process.
+  say('ordinary dev; line "$run/dev" none bind,nosuid,nodev,noexec');
   say(`ordinary sys; ${f.rootless ? 'line /sys none rbind,ro,nosuid,nodev,noexec' : 'line sysfs sysfs nosuid,nodev,noexec,ro'}`);
-  mountTable();
-
-  say('cp -a "$run/dev/." ./dev/');
   for (const name of deviceNames) say(`at=/dev/${name}; line /dev/${name} none bind`);
   say(`at=/dev/pts; line devpts devpts nosuid,noexec,newinstance,ptmxmode=0666,mode=0620${f.rootless ? '' : ',gid=5'}`);
   say(`at=/dev/shm; line shm tmpfs nosuid,nodev,noexec,mode=1777,size=${shmBytes}`);
   say('at=/dev/mqueue; line mqueue mqueue nosuid,nodev,noexec');
   for (const name of ['resolv.conf', 'hosts', 'hostname']) say(`file etc/${name}; line "$run/${name}" none bind`);
-  if (f.terminal) say(': >./dev/console; at=/dev/console; line "$(readlink /proc/self/fd/0)" none bind');
-  if (f.pidMax !== undefined) say(`echo ${f.pidMax} >./proc/sys/kernel/pid_max`);
+  if (f.terminal) say('at=/dev/console; line "$(readlink /proc/self/fd/0)" none bind');
   for (const path of maskedPaths) {
     if (!f.has(path)) continue;
     say(`at=${path}; ${f.isDirectory(path) ? 'line tmpfs tmpfs ro,size=4k,mode=555' : 'line /dev/null none bind'}`);
@@ -185,7 +181,9 @@ export function innerScript(f: InnerFacts): string {
   // The control groups that come along may be the user's own to write to.
   if (f.rootless && f.isDirectory('/sys/fs/cgroup')) say('at=/sys/fs/cgroup; line masked tmpfs ro,size=4k,mode=555');
   for (const path of readonlyPaths) if (f.has(path)) say(`at=${path}; line "$root${path}" none rbind,ro`);
-  mountTable();
+  // Of the pid namespace of whoever writes, whichever /proc it is written to.
+  if (f.pidMax !== undefined) say(`echo ${f.pidMax} >/proc/sys/kernel/pid_max`);
+  say('mount -n -a -T "$run/fstab"');
 
   for (const mount of f.mounts) say(...extraMount(mount, f.isDirectory));
   if (f.network === 'none') {

@@ -11,7 +11,7 @@ import { eventually, fastTemp } from '../support/sandboxed.ts';
 
 const why = whyNoRoot('busybox');
 
-describe.skipIf(why)(`slipway run${why ? ` (${why})` : ''}`, () => {
+describe.skipIf(why)(`slipway run${why ? ` (${why})` : ''}`, { timeout: 60_000 }, () => {
   const folder = mkdtempSync(join(fastTemp(), 'slipway-run-test-'));
   const root = join(folder, 'home');
 

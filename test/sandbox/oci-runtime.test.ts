@@ -17,7 +17,7 @@ test('the sandbox is chosen by SLIPWAY_SANDBOX', async () => {
 
 const why = whyNoRoot('busybox') ?? (existsSync('/usr/sbin/runc') || process.env.CI ? undefined : 'needs runc');
 
-describe.skipIf(why)(`runc${why ? ` (${why})` : ''}`, () => {
+describe.skipIf(why)(`runc${why ? ` (${why})` : ''}`, { timeout: 60_000 }, () => {
   const sandbox = ociSandbox('runc');
   let root: string;
   const run = (args: readonly string[], overrides?: Overrides) => runIn(sandbox, root, args, overrides);
