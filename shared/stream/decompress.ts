@@ -86,30 +86,10 @@ async function* decoded(format: StreamFormat, source: AsyncGenerator<Uint8Array>
       throw error;
     }
   }
+  // Loaded before anything is read: that a decoder is missing is no fault of the data.
+  const decode = await decoderOf(format);
   try {
-    switch (format) {
-      case 'none':
-        yield* source;
-        return;
-      case 'gzip':
-        yield* through(watched(), createGunzip({ chunkSize }));
-        return;
-      case 'zstd': {
-        const { unzstd } = await import('./zstd.ts');
-        yield* unzstd(watched());
-        return;
-      }
-      case 'bzip2': {
-        const { bunzip2 } = await import('./bzip2.ts');
-        yield* bunzip2(watched());
-        return;
-      }
-      case 'xz': {
-        const { unxz } = await import('./xz.ts');
-        yield* unxz(watched());
-        return;
-      }
-    }
+    yield* decode(format === 'none' ? source : watched());
   } catch (error) {
     if (error === sourceError || error instanceof SlipwayError) throw error;
     throw new SlipwayError(
@@ -119,5 +99,22 @@ async function* decoded(format: StreamFormat, source: AsyncGenerator<Uint8Array>
         cause: error,
       },
     );
+  }
+}
+
+type Decoder = (source: AsyncGenerator<Uint8Array>) => AsyncIterable<Uint8Array>;
+
+async function decoderOf(format: StreamFormat): Promise<Decoder> {
+  switch (format) {
+    case 'none':
+      return (source) => source;
+    case 'gzip':
+      return (source) => through(source, createGunzip({ chunkSize }));
+    case 'zstd':
+      return (await import('./zstd.ts')).unzstd;
+    case 'bzip2':
+      return (await import('./bzip2.ts')).bunzip2;
+    case 'xz':
+      return (await import('./xz.ts')).unxz;
   }
 }

@@ -1,8 +1,11 @@
 // xz through xz-decompress: xz-embedded as WebAssembly, streaming, 40 KB, loaded only when an .xz comes. It reads one stream a call and
 // stops quietly where its input is cut off, so the footer is checked here (xz file format 1.1.0, section 2.1.2).
-import { XzReadableStream } from 'xz-decompress';
+import * as xz from 'xz-decompress';
 import type { Bytes } from '../store/blobs.ts';
 import { fromReadableStream, toReadableStream } from './web.ts';
+
+// A CommonJS module whose names Node cannot see: run as it is they are in `default`, bundled they are in the namespace too.
+const { XzReadableStream } = (xz as typeof xz & { readonly default?: typeof xz }).default ?? xz;
 
 /** The decompressed bytes. Plain errors: decompress.ts names them. */
 export async function* unxz(source: Bytes): AsyncGenerator<Uint8Array, void, undefined> {
