@@ -1,8 +1,8 @@
 // Go templates (text/template), as far as `--format` needs them: fields, variables, pipelines, range, if, with, and docker's functions.
 // What is not supported is refused by its name, never printed as if it meant nothing.
 import { SlipwayError } from '../shared/errors.ts';
+import { functions, mismatch, show, sortedEntries, truth, type Value } from './template-values.ts';
 
-type Value = unknown;
 type Scope = { readonly dot: Value; readonly vars: ReadonlyMap<string, Value> };
 
 type Node =
@@ -35,9 +35,6 @@ const fail = (problem: string): SlipwayError =>
   new SlipwayError('USAGE', `template parsing error: ${problem}`, {
     hint: 'Supported are fields, variables, pipelines, if, range, with, and the functions json, index, len, join, split, lower, upper, title, println, print, printf, eq, ne, lt, le, gt, ge, and, or, not, truncate, pad.',
   });
-
-/** The template is right, but not for this value. */
-const mismatch = (problem: string): SlipwayError => new SlipwayError('USAGE', `template parsing error: ${problem}`);
 
 export interface Template {
   /** The text for one value. Unknown fields are an error, as in docker. */
@@ -298,8 +295,6 @@ function itemsOf(value: Value): readonly (readonly [Value, Value])[] {
   throw mismatch(`range can't iterate over ${show(value)}`);
 }
 
-const sortedEntries = (value: object): [string, Value][] => Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-
 function evaluate(pipe: Pipe, scope: Scope): Value {
   let last: readonly Value[] = [];
   for (const command of pipe) last = [evaluateCommand(command, last, scope)];
@@ -346,86 +341,3 @@ function field(value: Value, name: string): Value {
   if (value === null || value === undefined) throw mismatch(`nil data; no entry for key "${name}"`);
   throw mismatch(`can't evaluate field ${name} in ${show(value)}`);
 }
-
-const truth = (value: Value): boolean => {
-  if (typeof value === 'object' && value !== null) return Object.keys(value).length > 0;
-  return Boolean(value);
-};
-
-/** As Go's fmt prints it: `[a b]`, `map[k:v]`. */
-function show(value: Value): string {
-  if (value === undefined || value === null) return '<no value>';
-  if (Array.isArray(value)) return `[${value.map(show).join(' ')}]`;
-  if (typeof value === 'object')
-    return `map[${sortedEntries(value)
-      .map(([key, item]) => `${key}:${show(item)}`)
-      .join(' ')}]`;
-  return String(value);
-}
-
-const text = (value: Value, of: string): string => {
-  if (typeof value !== 'string') throw mismatch(`${of}: ${show(value)} is not a string`);
-  return value;
-};
-const list = (value: Value, of: string): readonly Value[] => {
-  if (!Array.isArray(value)) throw mismatch(`${of}: ${show(value)} is not a list`);
-  return value;
-};
-
-const compare = (a: Value, b: Value): number => {
-  if (typeof a !== typeof b || (typeof a !== 'string' && typeof a !== 'number'))
-    throw mismatch('incompatible types for comparison');
-  return a === b ? 0 : (a as string) < (b as string) ? -1 : 1;
-};
-
-const functions: Readonly<Record<string, (...args: Value[]) => Value>> = {
-  json: (value) => JSON.stringify(value ?? null),
-  index(value, ...keys) {
-    return keys.reduce((inner: Value, key) => {
-      if (inner === null || inner === undefined) throw mismatch('index of nil');
-      if (Array.isArray(inner)) {
-        const at = Number(key);
-        if (!Number.isInteger(at) || at < 0 || at >= inner.length) throw mismatch(`index out of range: ${show(key)}`);
-        return inner[at] as Value;
-      }
-      if (typeof inner !== 'object') throw mismatch(`can't index ${show(inner)}`);
-      // A missing key of a map of strings is the empty string in Go.
-      return Object.hasOwn(inner, String(key)) ? (inner as Record<string, Value>)[String(key)] : '';
-    }, value);
-  },
-  len(value) {
-    if (typeof value === 'string') return Buffer.byteLength(value);
-    if (typeof value === 'object' && value !== null) return Object.keys(value).length;
-    throw mismatch(`len of ${show(value)}`);
-  },
-  join: (items, separator) => list(items, 'join').map(show).join(text(separator, 'join')),
-  split: (value, separator) => text(value, 'split').split(text(separator, 'split')),
-  lower: (value) => text(value, 'lower').toLowerCase(),
-  upper: (value) => text(value, 'upper').toUpperCase(),
-  title: (value) => text(value, 'title').replace(/(?:^|\s)\S/g, (start) => start.toUpperCase()),
-  println: (...values) => `${values.map(show).join(' ')}\n`,
-  print: (...values) => values.map(show).join(''),
-  printf(format, ...values) {
-    let next = 0;
-    return text(format, 'printf').replace(/%(%|[-+ 0-9.]*[a-zA-Z])/g, (all, verb: string) => {
-      if (verb === '%') return '%';
-      const value = values[next++];
-      if (verb === 's' || verb === 'v') return show(value);
-      if (verb === 'd') return String(Math.trunc(Number(value)));
-      if (verb === 'q') return JSON.stringify(show(value));
-      throw fail(`printf: ${all} is not supported`);
-    });
-  },
-  eq: (first, ...others) => others.some((other) => other === first),
-  ne: (a, b) => a !== b,
-  lt: (a, b) => compare(a, b) < 0,
-  le: (a, b) => compare(a, b) <= 0,
-  gt: (a, b) => compare(a, b) > 0,
-  ge: (a, b) => compare(a, b) >= 0,
-  and: (...values) => values.find((value) => !truth(value)) ?? values.at(-1),
-  or: (...values) => values.find(truth) ?? values.at(-1),
-  not: (value) => !truth(value),
-  truncate: (value, length) => Array.from(text(value, 'truncate')).slice(0, Number(length)).join(''),
-  pad: (value, before, after) =>
-    value === '' ? '' : ' '.repeat(Number(before)) + text(value, 'pad') + ' '.repeat(Number(after)),
-};

@@ -88,7 +88,7 @@ export async function commitAll(
     }
     const present = await presentManifests(parts, commits, read, options);
     const attempt: Attempt = {
-      links: await linkGroups(parts, commits, read, present, options),
+      links: await linkGroups(parts, commits, read, options),
       manifests: await manifestGroups(parts, commits, read, present, options),
       tags: await tagGroups(parts, commits, read, present, options),
     };
@@ -117,7 +117,6 @@ async function linkGroups(
   { table, blobs, clock }: CatalogParts,
   commits: readonly RepositoryCommit[],
   read: readonly ReadManifest[],
-  present: readonly (StoredManifest | undefined)[],
   options?: Options,
 ): Promise<readonly Group[]> {
   interface Want {
@@ -131,14 +130,12 @@ async function linkGroups(
   commits.forEach(({ repository, links = [] }, i) => {
     const { stored, needs } = read[i]!;
     for (const { digest, size } of links) wants.set(`${repository}\n${digest}`, { repository, digest, size });
-    // What the repository holds already was checked when it came, and removals keep what it needs.
-    if (present[i] === undefined) {
-      for (const digest of needs.blobs) {
-        if (!wants.has(`${repository}\n${digest}`)) wants.set(`${repository}\n${digest}`, { repository, digest });
-      }
-      for (const digest of needs.manifests) {
-        if (!coming.has(`${repository}\n${digest}`)) members.push({ repository, digest });
-      }
+    // Also of a manifest that is here already: a client may have unlinked a blob since.
+    for (const digest of needs.blobs) {
+      if (!wants.has(`${repository}\n${digest}`)) wants.set(`${repository}\n${digest}`, { repository, digest });
+    }
+    for (const digest of needs.manifests) {
+      if (!coming.has(`${repository}\n${digest}`)) members.push({ repository, digest });
     }
     coming.add(`${repository}\n${stored.digest}`);
   });

@@ -8,12 +8,11 @@
 // before it looks for the blob, waits while it is active, and its transaction checks that the record has not changed. Either the link
 // is there before the other looks (and the blob stays), or the link's transaction fails and starts again (and finds the blob gone).
 // The record is kept for a day after the blob is gone: a change of it is what a slow commit has to notice.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { SlipwayError, throwIfCancelled } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Blobs, Options } from './blobs.ts';
 import { catalogKeys } from './keys.ts';
-import { ignoreConflict } from './removal.ts';
+import { ignoreConflict, pause } from './removal.ts';
 import type { Condition, Table, TableRecord, Write } from './table.ts';
 
 /** Milliseconds after which a process that was freeing a blob is taken for dead. */
@@ -59,7 +58,7 @@ export async function uncondemned(
         hint: 'Try again.',
       });
     }
-    await sleep(5, undefined, { signal: options?.signal });
+    await pause(5, options?.signal);
   }
 }
 

@@ -38,7 +38,7 @@ export async function retrying<T>(attempt: () => Promise<T>, signal?: AbortSigna
     } catch (error) {
       if (!isCode(error, 'STORE_CONFLICT') || tries >= 500) throw error;
       // Someone got through each time one of us did not; the wait only keeps many writers from colliding for ever.
-      if (tries > 2) await sleep(Math.random() * Math.min(tries, 40), undefined, { signal });
+      if (tries > 2) await pause(Math.random() * Math.min(tries, 40), signal);
     }
   }
 }
@@ -59,7 +59,7 @@ export async function unremoved(table: Table, repository: string, clock: () => n
       continue;
     }
     if (performance.now() > deadline) throw stuck(repository);
-    await sleep(5, undefined, { signal: options?.signal });
+    await pause(5, options?.signal);
   }
 }
 
@@ -81,6 +81,16 @@ export async function removing<T>(
   } finally {
     // Taken over after the lease ran out: then the record is no longer ours to change.
     await table.put(key, { busyUntil: 0 }, { condition: { ifVersion: version } }).catch(ignoreConflict);
+  }
+}
+
+/** Waits so many milliseconds; CANCELLED when the signal fires. */
+export async function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  try {
+    await sleep(milliseconds, undefined, { signal });
+  } catch (error) {
+    throwIfCancelled(signal);
+    throw error;
   }
 }
 

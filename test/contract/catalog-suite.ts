@@ -369,6 +369,29 @@ export function catalogContract(name: string, open: () => Promise<CatalogParts>)
       });
     });
 
+    it('refuses a manifest that it has, when a blob of it was unlinked since', async () => {
+      const repository = fresh();
+      const image = await smallImage(parts.blobs, repository);
+      await commitSmall(catalog, repository, image, 't');
+      const [, layer] = image.links;
+      await catalog.unlink(repository, layer!.digest);
+      const commit = { bytes: image.bytes, mediaType: image.mediaType, tags: ['u'] };
+      await expect(catalog.commit(repository, commit)).rejects.toMatchObject({
+        code: 'NOT_FOUND',
+        details: { missing: [layer!.digest] },
+      });
+      await commitSmall(catalog, repository, image, 'u');
+      expect(await catalog.linked(repository, layer!.digest)).toBe(layer!.size);
+    });
+
+    it('stops waiting when it is told to', async () => {
+      const repository = fresh();
+      const image = await smallImage(parts.blobs, repository);
+      await parts.table.put(catalogKeys.removal(repository), { busyUntil: clock() + 60_000 });
+      const signal = AbortSignal.timeout(20);
+      await expect(catalog.commit(repository, image, { signal })).rejects.toMatchObject({ code: 'CANCELLED' });
+    });
+
     it('links and unlinks', async () => {
       const repository = fresh();
       const { digest, size } = await parts.blobs.put(bytesOf(`linked ${repository}`));
