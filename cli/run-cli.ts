@@ -1,12 +1,12 @@
 // One call of the command line, in process: what main.ts does with the real world and tests do with a made one.
 import type { Home } from '../local/home.ts';
 import { errnoOf, SlipwayError } from '../shared/errors.ts';
+import { version } from '../shared/version.ts';
 import { Api } from './api-client.ts';
 import { helpText, parse, UsageError } from './command.ts';
 import { commands, spellings } from './commands.ts';
 import type { Io } from './io.ts';
 import { print, warn, write } from './io.ts';
-import { version } from './version.ts';
 
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {
   try {

@@ -60,7 +60,7 @@ export async function openHome({ env, now }: HomeOptions): Promise<Home> {
     catalog,
     clock,
     remotes() {
-      remotes ??= Promise.all([import('../shared/client/remotes.ts'), import('../cli/version.ts')]).then(
+      remotes ??= Promise.all([import('../shared/client/remotes.ts'), import('../shared/version.ts')]).then(
         ([client, { version }]) => client.openRemotes({ env, now, version }),
       );
       return remotes;

@@ -1,7 +1,6 @@
 // Drives builds in this process: plan, then every stage whose needs are met, side by side, then the tags. What Step Functions does in an
 // account, with the same functions.
 import { randomUUID } from 'node:crypto';
-import { errorDocument } from '../shared/api/http.ts';
 import { Channel } from '../shared/build/channel.ts';
 import { type BuildEvent, eventLog, type StepLog } from '../shared/build/events.ts';
 import { executeStage } from '../shared/build/executor.ts';
@@ -12,7 +11,7 @@ import { type PreparedBuild, prepareBuild } from '../shared/build/prepare.ts';
 import type { BuildRequest } from '../shared/build/request.ts';
 import type { BuildService } from '../shared/build/service.ts';
 import type { StageImage } from '../shared/build/stage-image.ts';
-import { isCode, SlipwayError } from '../shared/errors.ts';
+import { errorDocument, isCode, SlipwayError } from '../shared/errors.ts';
 import type { Catalog } from '../shared/store/catalog.ts';
 
 export interface WorkflowPorts extends Omit<StagePorts, 'log' | 'context' | 'noCache' | 'signal'> {

@@ -109,3 +109,20 @@ export function throwIfCancelled(signal: AbortSignal | undefined): void {
 }
 
 export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(errorTable, code);
+
+/** An error as JSON: in an answer of the API, at the end of a stream of events. */
+export interface ErrorDocument {
+  readonly code: string;
+  readonly message: string;
+  readonly hint?: string;
+  readonly where?: SourceRange;
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+export const errorDocument = (error: SlipwayError): ErrorDocument => ({
+  code: error.code,
+  message: error.message,
+  ...(error.hint === undefined ? {} : { hint: error.hint }),
+  ...(error.where === undefined ? {} : { where: error.where }),
+  ...(error.details === undefined ? {} : { details: error.details }),
+});

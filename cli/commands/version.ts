@@ -1,6 +1,6 @@
+import { version } from '../../shared/version.ts';
 import { defineCommand } from '../command.ts';
 import { print } from '../io.ts';
-import { version } from '../version.ts';
 
 export const command = defineCommand({
   name: 'version',

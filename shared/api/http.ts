@@ -1,6 +1,6 @@
 // The messages of the control API. Plain objects in the shape of the web's Request and Response, because the first use of the real
 // ones loads undici: 40 ms, more than all the rest of a cached build (docs/decisions/0004). A real Request satisfies ApiRequest.
-import { SlipwayError } from '../errors.ts';
+import { errorDocument, SlipwayError } from '../errors.ts';
 
 export interface ApiRequest {
   readonly method: string;
@@ -98,19 +98,3 @@ const asKnown = (error: unknown): SlipwayError =>
   error instanceof SlipwayError
     ? error
     : new SlipwayError('INTERNAL', error instanceof Error ? error.message : String(error), { cause: error });
-
-export interface ErrorDocument {
-  readonly code: string;
-  readonly message: string;
-  readonly hint?: string;
-  readonly where?: SlipwayError['where'];
-  readonly details?: Readonly<Record<string, unknown>>;
-}
-
-export const errorDocument = (error: SlipwayError): ErrorDocument => ({
-  code: error.code,
-  message: error.message,
-  ...(error.hint === undefined ? {} : { hint: error.hint }),
-  ...(error.where === undefined ? {} : { where: error.where }),
-  ...(error.details === undefined ? {} : { details: error.details }),
-});

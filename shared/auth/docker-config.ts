@@ -3,8 +3,8 @@ import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { Credentials } from '../client/tokens.ts';
 import { errnoOf, SlipwayError } from '../errors.ts';
+import type { Credentials } from './credentials.ts';
 
 interface AuthEntry {
   readonly auth?: string;

@@ -1,5 +1,5 @@
 // What a build tells while it runs: one event a line, in order. The same events are followed live, kept, and replayed.
-import type { ErrorDocument } from '../api/http.ts';
+import type { ErrorDocument } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Warning } from './plan.ts';
 

@@ -1,6 +1,7 @@
 // A client for one other registry (OCI distribution-spec 1.1). Everything that comes in is measured against its digest and size
 // before anybody may rely on it.
 import { createHash } from 'node:crypto';
+import type { Credentials } from '../auth/credentials.ts';
 import { isCode, SlipwayError } from '../errors.ts';
 import { algorithmOf, type Digest, isDigest } from '../oci/digest.ts';
 import { manifestLimit } from '../oci/manifest.ts';
@@ -12,7 +13,7 @@ import { verified } from '../stream/verified.ts';
 import { isLoopback } from './address.ts';
 import { asUpstream, discard, type HttpClient, type Incoming, isTransient, type Outgoing, readBody } from './http.ts';
 import { refusedBy } from './refusal.ts';
-import { type Credentials, repositoryScope, Tokens } from './tokens.ts';
+import { repositoryScope, Tokens } from './tokens.ts';
 
 export interface RegistryClientOptions {
   readonly http: HttpClient;

@@ -1,17 +1,10 @@
 // How a registry wants to be convinced: Basic, or Bearer with a token from a realm (distribution docs/content/spec/auth/token.md and
 // oauth.md). Tokens are kept per scope until shortly before they expire.
+
+import type { Credentials } from '../auth/credentials.ts';
 import { SlipwayError } from '../errors.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import { discard, type HttpClient, readBody } from './http.ts';
-
-export interface Credentials {
-  readonly username?: string;
-  readonly password?: string;
-  /** An OAuth2 refresh token (`identitytoken` in docker's config). */
-  readonly identityToken?: string;
-  /** A token to send as it is (`registrytoken` in docker's config). */
-  readonly registryToken?: string;
-}
 
 /** `repository:team/app:pull,push` */
 export const repositoryScope = (path: string, ...actions: readonly string[]): string => `repository:${path}:${actions.join(',')}`;
