@@ -116,7 +116,7 @@ export class Images {
         member: !own.has(digest),
       });
     }
-    return images.sort((a, b) => createdAt(b) - createdAt(a) || (a.digest < b.digest ? -1 : 1));
+    return images.sort((a, b) => createdAt(b) - createdAt(a) || b.committed - a.committed || (a.digest < b.digest ? -1 : 1));
   }
 
   /** The manifests of one repository with their tags. */
