@@ -129,6 +129,7 @@ function callOf(request: IncomingMessage, response: ServerResponse, asked: { bod
       if (gone === undefined) {
         const controller = new AbortController();
         gone = controller;
+        if (response.destroyed) controller.abort();
         response.once('close', () => controller.abort());
       }
       return gone.signal;

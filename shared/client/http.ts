@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { errnoOf, SlipwayError, throwIfCancelled } from '../errors.ts';
 import type { Bytes } from '../store/blobs.ts';
-import { checkAddress, guardedLookup } from './address.ts';
+import { checkAddress, guardedLookup, isLoopback } from './address.ts';
 
 export interface Outgoing {
   readonly method: string;
@@ -74,16 +74,17 @@ export class HttpClient implements Disposable {
   readonly #plain: Agent;
   readonly #tls: TlsAgent;
   readonly #unchecked: TlsAgent;
+  /** For this machine's own addresses, which no proxy can reach for us. */
+  readonly #directPlain: Agent;
+  readonly #directTls: TlsAgent;
   readonly sleep: (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
 
   constructor(options: HttpOptions) {
     this.#options = options;
-    const shared = {
-      keepAlive: true,
-      maxSockets: 16,
-      lookup: guardedLookup,
-      ...(options.env === undefined ? {} : { proxyEnv: options.env as NodeJS.ProcessEnv }),
-    };
+    const direct = { keepAlive: true, maxSockets: 16, lookup: guardedLookup };
+    const shared = options.env === undefined ? direct : { ...direct, proxyEnv: options.env as NodeJS.ProcessEnv };
+    this.#directPlain = new Agent(direct);
+    this.#directTls = new TlsAgent({ ...direct, rejectUnauthorized: false });
     this.#plain = new Agent(shared);
     this.#tls = new TlsAgent(shared);
     this.#unchecked = new TlsAgent({ ...shared, rejectUnauthorized: false });
@@ -91,7 +92,7 @@ export class HttpClient implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const agent of [this.#plain, this.#tls, this.#unchecked]) agent.destroy();
+    for (const agent of [this.#plain, this.#tls, this.#unchecked, this.#directPlain, this.#directTls]) agent.destroy();
   }
 
   /** How long to wait before retry `n` (from 0), or `undefined` when there is none. */
@@ -159,9 +160,17 @@ export class HttpClient implements Disposable {
     return next;
   }
 
+  #agentFor(url: URL): Agent {
+    const tls = url.protocol === 'https:';
+    // Docker's habit: certificates of registries on this machine are not checked, as plain HTTP would do there too.
+    if (isLoopback(url.hostname)) return tls ? this.#directTls : this.#directPlain;
+    if (!tls) return this.#plain;
+    return this.#options.insecure?.(url.host) ? this.#unchecked : this.#tls;
+  }
+
   #once({ method, url, headers = {}, body, signal }: Outgoing): Promise<Incoming> {
     const tls = url.protocol === 'https:';
-    const agent = tls ? (this.#options.insecure?.(url.host) ? this.#unchecked : this.#tls) : this.#plain;
+    const agent = this.#agentFor(url);
     const length =
       body === undefined ? (method === 'GET' || method === 'HEAD' || method === 'DELETE' ? undefined : 0) : body.size;
     return new Promise((resolve, reject) => {

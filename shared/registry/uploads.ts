@@ -96,6 +96,7 @@ async function append(parts: RegistryParts, call: Call, name: string, id: string
     return await parts.blobs.append(id, state.offset, body, { signal: call.signal });
   } catch (error) {
     if (isCode(error, 'UPLOAD_OFFSET')) throw outOfOrder(parts, name, await known(parts, id));
+    if (isCode(error, 'CONFLICT')) throw new OciError('BLOB_UPLOAD_INVALID', error.message, { status: 409 });
     throw error;
   }
 }

@@ -236,6 +236,29 @@ test('an upload goes on after the server was killed', async () => {
   expect(Buffer.compare(back, bytes)).toBe(0);
 });
 
+test('two processes on one home: a tag moved or removed by one is seen by the other at once', async () => {
+  await using own = await scratch('slw-two-');
+  await using one = await serveFolder(own.path);
+  await using two = await serveFolder(own.path);
+  const config = '{}';
+  const digest = `sha256:${createHash('sha256').update(config).digest('hex')}`;
+  await fetch(`http://${one.host}/v2/app/blobs/uploads/?digest=${digest}`, { method: 'POST', body: config });
+  const put = async (host: string, note: string) => {
+    const descriptor = { mediaType: 'application/vnd.oci.image.config.v1+json', digest, size: 2 };
+    const body = JSON.stringify({ schemaVersion: 2, config: descriptor, layers: [], annotations: { note } });
+    const headers = { 'content-type': 'application/vnd.oci.image.manifest.v1+json' };
+    expect((await fetch(`http://${host}/v2/app/manifests/v1`, { method: 'PUT', headers, body })).status).toBe(201);
+    return body;
+  };
+  for (let i = 0; i < 20; i++) {
+    const [writer, reader] = i % 2 === 0 ? [one, two] : [two, one];
+    const body = await put(writer.host, String(i));
+    expect(await (await fetch(`http://${reader.host}/v2/app/manifests/v1`)).text()).toBe(body);
+  }
+  await fetch(`http://${one.host}/v2/app/manifests/v1`, { method: 'DELETE' });
+  expect((await fetch(`http://${two.host}/v2/app/manifests/v1`)).status).toBe(404);
+});
+
 describe.skipIf(needs('skopeo'))(named('big layers', needs('skopeo')), () => {
   test('2 GiB in and out, several at a time, in bounded memory', async () => {
     await using work = await scratch('slw-big-', 16 * 1024 ** 3);
