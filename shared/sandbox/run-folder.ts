@@ -117,6 +117,17 @@ function mountTable(): Map<string, readonly string[]> {
   return table;
 }
 
+/** Where proc and sysfs are mounted on this machine, in the notation of mountinfo, which is that of mount tables; the innermost first. */
+export function revealingMounts(): string[] {
+  const paths = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .flatMap((line) => {
+      const [before = '', after = ''] = line.split(' - ');
+      return /^(proc|sysfs) /.test(after) ? [before.split(' ')[4]!] : [];
+    });
+  return [...new Set(paths)].sort((a, b) => b.length - a.length);
+}
+
 /** After the run: nothing of it is left, in the folder or in the root. */
 export function clearUp(run: string, machine: Machine, root: RunSpec['root']): void {
   removeStubs(join(run, 'made'), root.kind === 'overlay' ? root.upper : root.path);

@@ -91,6 +91,8 @@ export interface InnerFacts {
   /** Of `maskedPaths` and `readonlyPaths`, those this machine has. */
   readonly has: (path: string) => boolean;
   readonly isDirectory: (path: string) => boolean;
+  /** Where the machine has proc and sysfs mounted: fields of fstab(5). */
+  readonly revealing: readonly string[];
   /** Highest process number inside, which bounds a fork bomb; undefined where the kernel knows only one for the whole machine. */
   readonly pidMax: number | undefined;
 }
@@ -196,6 +198,11 @@ export function innerScript(f: InnerFacts): string {
     say(`hostname ${quote(f.hostname)} || busybox hostname ${quote(f.hostname)} || die "found no tool to set the host name"`);
   else say(`echo ${quote(f.hostname)} >/proc/sys/kernel/hostname`);
   say(`directory ${quote(f.cwd)} :`);
+  // The kernel lets a user namespace mount a fresh /proc, with everything writable that uid 0 may write, as long as it sees one that is
+  // not masked; and the machine's is one, covered by the new root or not. So are they covered each by itself.
+  say(': >"$run/fstab"');
+  for (const path of f.revealing) say(`printf '%s %s tmpfs ro,size=4k 0 0\\n' masked ${quote(path)} >>"$run/fstab"`);
+  say('mount -n -a -T "$run/fstab"');
   say('mount -n -i --move . /');
   say('echo ready >&4');
   say('exec 2>&5 5>&- 4>&-');

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { inspectMachine, type Machine, type SandboxOptions } from './machine.ts';
 import { defaultHostname } from './network-files.ts';
 import { runScript, type StartFailure } from './process.ts';
-import { checkSpec, clearUp, furnish, rootSource, withSubmounts } from './run-folder.ts';
+import { checkSpec, clearUp, furnish, revealingMounts, rootSource, withSubmounts } from './run-folder.ts';
 import type { RunOptions, RunResult, RunSpec, Sandbox } from './sandbox.ts';
 import { innerScript, launchWords, outerScript } from './script.ts';
 
@@ -38,6 +38,7 @@ async function run(machine: Machine, spec: RunSpec, { signal, started }: RunOpti
       has: (path) => machine.has.has(path),
       isDirectory: (path) => machine.directories.has(path) || statSync(path).isDirectory(),
       pidMax: machine.pidMax,
+      revealing: revealingMounts(),
     });
     const words = launchWords({
       args: spec.args,

@@ -11,7 +11,7 @@ test('a quoted word is that word to the shell, whatever is in it', () => {
     }),
     { numRuns: 40 },
   );
-});
+}, 60_000);
 
 const launch = {
   args: ['id', '-u'],
