@@ -86,6 +86,13 @@ export const knownDifferences: readonly KnownDifference[] = [
     reason: 'buildah replaces a link that is the destination itself, docker writes through it',
   },
   {
+    case: 'dockerignore-deep',
+    builders: ['classic', 'buildkit', 'buildah'],
+    subject: /^\/context\/(node_modules|pkg|other)/,
+    reason:
+      'the peers do not look into an excluded folder for what a wildcard re-includes; the reference says that the last match wins (F48)',
+  },
+  {
     case: 'env',
     builders: ['buildah'],
     subject: /^config\.Env$/,
@@ -120,7 +127,7 @@ export const knownDifferences: readonly KnownDifference[] = [
     builders: ['buildkit'],
     subject: /^\/tmp\/id-(app|1000|root)$/,
     properties: ['size', 'sha256'],
-    reason: 'BuildKit of docker 20.10 gives no supplementary groups (moby/buildkit 2022-3-10, fixed since)',
+    reason: 'BuildKit of docker 20.10 gives no supplementary groups; the users of the image have them (F64)',
   },
   {
     case: 'workdir',
