@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { isCode } from '../../shared/errors.ts';
 import { canonical, familiar, parseReference, parseTarget, withDefaultTag } from '../../shared/oci/reference.ts';
 
 const hex = '0123456789abcdef'.repeat(4);
@@ -118,7 +119,8 @@ it('any text either is a reference or is refused with a code', () => {
         expect(found.path).toMatch(/^[a-z0-9]/);
         expect(found.path.split('/')).not.toContain('..');
       } catch (error) {
-        expect(error).toMatchObject({ name: 'SlipwayError', code: expect.stringMatching(/^INVALID_(REFERENCE|DIGEST)$/) });
+        // Not toMatchObject: on errors it takes 30 ms a time.
+        if (!isCode(error, 'INVALID_REFERENCE', 'INVALID_DIGEST')) throw error;
       }
     }),
   );
