@@ -26,7 +26,9 @@ async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> 
 export async function serveFolder(folder: string, port = 0): Promise<RegistryProcess> {
   await mkdir(folder, { recursive: true });
   const script = join(import.meta.dirname, 'serve-process.ts');
-  const child = spawn(process.execPath, [script, folder, String(port)], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [script, folder, String(port)], { stdio: ['pipe', 'pipe', 'pipe'] });
+  // It ends when this pipe does: a test run that is killed leaves nothing behind.
+  child.stdin.on('error', () => undefined);
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => {
     said += chunk.toString();
@@ -72,7 +74,9 @@ http:
   addr: 127.0.0.1:${port}
 ${auth === '' ? '' : `auth:\n${auth}\n`}`,
   );
-  const child = spawn('/usr/bin/docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn('setpriv', ['--pdeathsig', 'TERM', '/usr/bin/docker-registry', 'serve', config], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => {
     said += chunk.toString();

@@ -31,3 +31,5 @@ process.on('SIGTERM', () => {
     process.exit(0);
   });
 });
+process.stdin.resume();
+process.stdin.on('end', () => process.exit(0));
