@@ -102,8 +102,17 @@ async function runBuild(request: BuildRequest, ports: WorkflowPorts, log: StepLo
   };
   // Read while the first stages are at work. A failure shows where it is needed.
   if (build.contextPaths.length > 0) stagePorts.context?.().catch(() => undefined);
-  const image = await runStages(build, stagePorts, stop);
-  return finishBuild(build, image, { blobs: ports.blobs, catalog: ports.catalog, log, signal });
+  const attempt = async (): Promise<Finished> => {
+    const image = await runStages(build, stagePorts, stop);
+    return finishBuild(build, image, { blobs: ports.blobs, catalog: ports.catalog, log, signal });
+  };
+  try {
+    return await attempt();
+  } catch (error) {
+    // Somebody removed an image whose layers this build had found in the cache. They are looked up again, and made where they are gone.
+    if (!isCode(error, 'NOT_FOUND') || error.details?.missing === undefined) throw error;
+    return attempt();
+  }
 }
 
 /** The first failure stops the stages that are still running, and is the one that is reported. */

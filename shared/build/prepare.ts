@@ -1,5 +1,7 @@
 // From a request to a build that can be run: the Dockerfile planned, bases resolved (and fetched when they are not here), start images
 // loaded, the context's share named. Nothing of the build has run yet, and everything wrong with the Dockerfile has been said.
+
+import { findLocal } from '../client/local-image.ts';
 import { SlipwayError } from '../errors.ts';
 import { chainIds } from '../oci/chain.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -112,8 +114,7 @@ async function resolveBase(
     `[internal] load metadata for ${reference.repository}${reference.tag === undefined ? '' : `:${reference.tag}`}`,
   );
   try {
-    const find = () =>
-      ports.catalog.resolve(reference.repository, reference.digest ?? (reference.tag as string), { signal: ports.signal });
+    const find = () => findLocal(ports, reference, platform);
     let record = await find();
     if (record === undefined || always) {
       await ports.pull(name, platform, ports.signal);
