@@ -5,7 +5,7 @@ import { Channel } from '../shared/build/channel.ts';
 import { type BuildEvent, eventLog, type StepLog } from '../shared/build/events.ts';
 import { executeStage } from '../shared/build/executor.ts';
 import { type Finished, finishBuild } from '../shared/build/finish.ts';
-import type { Plan } from '../shared/build/plan.ts';
+import type { Plan, PlannedStage } from '../shared/build/plan.ts';
 import type { ContextSource, StagePorts } from '../shared/build/ports.ts';
 import { type PreparedBuild, prepareBuild } from '../shared/build/prepare.ts';
 import type { BuildRequest } from '../shared/build/request.ts';
@@ -103,7 +103,7 @@ async function runBuild(request: BuildRequest, ports: WorkflowPorts, log: StepLo
   // Read while the first stages are at work. A failure shows where it is needed.
   if (build.contextPaths.length > 0) stagePorts.context?.().catch(() => undefined);
   const attempt = async (): Promise<Finished> => {
-    const image = await runStages(build, stagePorts, stop);
+    const image = await runStages(build, stagePorts, stop, request.noCacheFilter ?? []);
     return finishBuild(build, image, { blobs: ports.blobs, catalog: ports.catalog, log, signal });
   };
   try {
@@ -116,7 +116,12 @@ async function runBuild(request: BuildRequest, ports: WorkflowPorts, log: StepLo
 }
 
 /** The first failure stops the stages that are still running, and is the one that is reported. */
-async function runStages(build: PreparedBuild, ports: StagePorts, stop: AbortController): Promise<StageImage> {
+async function runStages(
+  build: PreparedBuild,
+  ports: StagePorts,
+  stop: AbortController,
+  uncached: readonly string[],
+): Promise<StageImage> {
   const { plan } = build;
   const finished = new Map<number, Promise<StageImage>>();
   for (const stage of plan.stages) {
@@ -128,7 +133,7 @@ async function runStages(build: PreparedBuild, ports: StagePorts, stop: AbortCon
         stage.base.kind === 'stage'
           ? build.startFrom(ready.get(stage.base.stage) as StageImage)
           : (build.starts.get(stage.index) as StageImage);
-      return executeStage({ plan, stage, start, sources: ready }, ports);
+      return executeStage({ plan, stage, start, sources: ready }, isNamed(stage, uncached) ? { ...ports, noCache: true } : ports);
     })();
     done.catch((error: unknown) => stop.abort(error));
     finished.set(stage.index, done);
@@ -139,3 +144,6 @@ async function runStages(build: PreparedBuild, ports: StagePorts, stop: AbortCon
   if (first !== undefined) throw first;
   return finished.get(plan.target) as Promise<StageImage>;
 }
+
+const isNamed = (stage: PlannedStage, names: readonly string[]): boolean =>
+  names.some((name) => name.toLowerCase() === stage.name?.toLowerCase() || name === String(stage.index));

@@ -21,6 +21,12 @@ const notYet: Readonly<Record<string, string>> = {
   provenance: 'attestations are not supported yet',
   sbom: 'attestations are not supported yet',
   check: 'linting without a build is not supported yet; warnings are shown at the end of a build',
+  allow: 'RUN has no privileges to ask for',
+  annotation: 'annotations are not supported yet; LABEL and --label set metadata',
+  'cgroup-parent': 'there are no limits on RUN yet',
+  memory: 'there are no limits on RUN yet; systemd-run --scope -p MemoryMax=... slipway build ... sets one',
+  'shm-size': '/dev/shm of a RUN has 64 MB, as docker’s default',
+  ulimit: 'there are no limits on RUN yet',
   squash: 'layers are kept; use a later stage with COPY --from to leave things out',
 };
 
@@ -71,6 +77,7 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
     platform: { type: 'string', help: 'Platform of the result, e.g. linux/amd64 (default: this machine)' },
     network: { type: 'string', help: 'Network of RUN steps: default (this machine’s), host or none' },
     'no-cache': { type: 'boolean', help: 'Do not use the cache' },
+    'no-cache-filter': { type: 'string', multiple: true, value: 'stage', help: 'Do not use the cache for these stages' },
     pull: { type: 'boolean', help: 'Look for a newer base image even if it is here' },
     push: { type: 'boolean', help: 'Push the tags when the build is done' },
     load: { type: 'boolean', help: 'Accepted for docker’s sake: the result is always kept in the home' },
@@ -107,6 +114,9 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
       ...(options.platform === undefined ? {} : { platform: options.platform }),
       ...(options.network === undefined ? {} : { network: options.network }),
       noCache: options['no-cache'] === true,
+      ...(options['no-cache-filter'].length === 0
+        ? {}
+        : { noCacheFilter: options['no-cache-filter'].flatMap((list) => list.split(',')) }),
       pull: options.pull === true,
     };
     const digest = await follow(client, request, progress(kind, io), io.signal);

@@ -22,6 +22,8 @@ export const buildRequest = z.object({
   platform: z.optional(z.string()),
   network: z.optional(z.string()),
   noCache: z.boolean(),
+  /** `--no-cache-filter`: stages (by name, or index) whose steps are not looked up. */
+  noCacheFilter: z.optional(z.array(z.string())),
   pull: z.boolean(),
 });
 
