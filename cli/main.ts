@@ -5,12 +5,16 @@ import { enableCompileCache } from 'node:module';
 enableCompileCache();
 
 const stop = new AbortController();
-let interrupted = false;
+let interrupted: number | undefined;
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(name, () => {
-    // The second Ctrl-C does not wait for a clean stop. What a step left is gone with its namespaces all the same.
-    if (interrupted) process.exit(130);
-    interrupted = true;
+    // The second Ctrl-C does not wait for a clean stop. What a step left is gone with its namespaces all the same. In a user namespace
+    // the first comes twice at once, from the terminal and from the process that waits outside.
+    if (interrupted !== undefined) {
+      if (performance.now() - interrupted > 250) process.exit(130);
+      return;
+    }
+    interrupted = performance.now();
     stop.abort(name);
   });
 }

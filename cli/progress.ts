@@ -41,16 +41,26 @@ interface Shown {
   ended?: number;
   cached?: boolean;
   failed?: string;
+  cancelled?: boolean;
   /** The last lines of output. */
   tail: string[];
   partial: Partial<Record<'stdout' | 'stderr', string>>;
 }
 
+const maxLine = 64 * 1024;
+
 /** Cuts a step's output into lines per stream; an unfinished line waits for its end. */
 function linesOf(step: Shown, stream: 'stdout' | 'stderr', text: string): string[] {
-  const all = (step.partial[stream] ?? '') + text;
-  const lines = all.split('\n');
-  step.partial[stream] = lines.pop() ?? '';
+  const lines = text.split('\n');
+  lines[0] = (step.partial[stream] ?? '') + lines[0];
+  let partial = lines.pop() ?? '';
+  // What a later \r has overwritten is not kept; a line without end is cut, or it would grow for ever.
+  partial = partial.slice(partial.lastIndexOf('\r', partial.length - 2) + 1);
+  if (partial.length > maxLine) {
+    lines.push(partial);
+    partial = '';
+  }
+  step.partial[stream] = partial;
   // A progress bar rewrites its line with \r: the last state is the line.
   return lines.map((line) => line.replace(/\r$/, '').split('\r').at(-1) ?? '');
 }
@@ -59,8 +69,7 @@ const rest = (step: Shown): string[] =>
   (['stdout', 'stderr'] as const).map((s) => step.partial[s] ?? '').filter((text) => text !== '');
 
 function keepTail(step: Shown, lines: readonly string[]): void {
-  step.tail.push(...lines);
-  if (step.tail.length > 40) step.tail = step.tail.slice(-40);
+  if (lines.length > 0) step.tail = [...step.tail, ...lines.slice(-40)].slice(-40);
 }
 
 function track(steps: Map<number, Shown>, event: BuildEvent): string[] {
@@ -73,8 +82,9 @@ function track(steps: Map<number, Shown>, event: BuildEvent): string[] {
     keepTail(step, lines);
     return lines;
   }
-  if (event.type === 'done' || event.type === 'failed') {
+  if (event.type === 'done' || event.type === 'failed' || event.type === 'cancelled') {
     step.ended = event.at;
+    if (event.type === 'cancelled') step.cancelled = true;
     if (event.type === 'done' && event.cached) step.cached = true;
     if (event.type === 'failed') step.failed = event.message;
     const left = rest(step);
@@ -111,13 +121,15 @@ function plain(io: Io): Progress {
         if (event.type === 'note') out.push(`#${event.id} ${event.text}`);
         if (event.type === 'done') out.push(event.cached ? `#${event.id} CACHED\n` : `#${event.id} DONE ${seconds(age)}s\n`);
         if (event.type === 'failed') out.push(`#${event.id} ERROR: ${event.message}\n`);
+        if (event.type === 'cancelled') out.push(`#${event.id} CANCELED\n`);
       }
       if (event.type === 'warning') warnings.push(warningText(event));
       if (event.type === 'error' && event.failure.code !== 'CANCELLED') out.push(failure(steps).trimEnd());
       if (event.type === 'result' && warnings.length > 0) {
         out.push(` ${warnings.length} warning${warnings.length === 1 ? '' : 's'} found:`, warnings.join('').trimEnd());
       }
-      if (out.length > 0) await write(io.stderr, `${out.filter((l) => l !== '').join('\n')}\n`);
+      const said = out.filter((line) => line !== '');
+      if (said.length > 0) await write(io.stderr, `${said.join('\n')}\n`);
     },
     end: async () => undefined,
   };
@@ -157,7 +169,7 @@ function display(io: Io): Progress {
     const lines: string[] = [];
     for (const step of all) {
       const time = `${seconds((step.ended ?? now) - step.started)}s`;
-      const mark = step.failed !== undefined ? 'ERROR ' : step.cached ? 'CACHED ' : '';
+      const mark = step.failed !== undefined ? 'ERROR ' : step.cancelled ? 'CANCELED ' : step.cached ? 'CACHED ' : '';
       const width = columns - time.length - 5;
       const text = `${mark}${step.name}`;
       lines.push(` => ${text.length > width ? `${text.slice(0, width - 3)}...` : text.padEnd(width)} ${time}`);

@@ -77,7 +77,7 @@ async function walkContext(
     report.done();
     return { list: walked.context, body: (entry) => walked.bodies.body(entry), scope: walked.root };
   } catch (error) {
-    report.failed(error instanceof Error ? error.message : String(error));
+    report.failed(error);
     throw error;
   }
 }

@@ -11,6 +11,7 @@ import { LayerRecords } from '../shared/layer/record.ts';
 import type { UnpackedLayers } from '../shared/layer/unpacked.ts';
 import type { DiskBlobs } from '../shared/store/disk-blobs.ts';
 import type { Table } from '../shared/store/table.ts';
+import { ownedName, sweepDead } from './leftovers.ts';
 
 export interface Engine extends AsyncDisposable {
   readonly records: LayerRecords;
@@ -27,12 +28,17 @@ export interface EngineOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-const newId = (): string => randomBytes(8).toString('hex');
-
 export function openEngine({ root, blobs, table, env }: EngineOptions): Engine {
   const records = new LayerRecords(table, blobs);
   const pool = new CompressPool(threads(env));
+  const newId = (): string => ownedName(randomBytes(8).toString('hex'));
+  let swept = false;
   const scratch = async (): Promise<ScratchFolder> => {
+    if (!swept) {
+      swept = true;
+      void sweepDead(join(root, 'run'));
+      void sweepDead(join(root, 'unpacked'), ['new-', 'old-']);
+    }
     const path = join(root, 'run', newId());
     mkdirSync(path, { recursive: true, mode: 0o700 });
     return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };

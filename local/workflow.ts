@@ -69,12 +69,14 @@ export class LocalBuilds implements BuildService {
       const { digest, tags } = await runBuild(request, this.#ports, log, stop);
       await events.push({ type: 'result', digest, tags, at: clock() });
     } catch (error) {
-      const known = stop.signal.reason === byUser ? new SlipwayError('CANCELLED', 'cancelled') : asKnown(error);
+      const known = stop.signal.reason === byUser ? cancelled() : asKnown(error);
       await events.push({ type: 'error', failure: errorDocument(known), at: clock() });
     }
     events.end();
   }
 }
+
+const cancelled = (): SlipwayError => new SlipwayError('CANCELLED', 'cancelled');
 
 const asKnown = (error: unknown): SlipwayError =>
   error instanceof SlipwayError
@@ -138,10 +140,9 @@ async function runStages(
     done.catch((error: unknown) => stop.abort(error));
     finished.set(stage.index, done);
   }
-  const settled = await Promise.allSettled(finished.values());
-  const failures = settled.filter((s) => s.status === 'rejected').map((s) => s.reason as unknown);
-  const first = failures.find((f) => !isCode(f, 'CANCELLED')) ?? failures[0];
-  if (first !== undefined) throw first;
+  await Promise.allSettled(finished.values());
+  // Kept by the first that aborted: what failed after it failed because of it, or no longer matters.
+  if (stop.signal.aborted) throw stop.signal.reason === byUser ? cancelled() : stop.signal.reason;
   return finished.get(plan.target) as Promise<StageImage>;
 }
 

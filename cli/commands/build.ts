@@ -141,7 +141,8 @@ async function follow(
   signal: AbortSignal,
 ): Promise<string> {
   const { id } = await client.json<{ id: string }>('POST', '/api/v1/builds', request);
-  const cancel = () => void client.json('POST', `/api/v1/builds/${id}/cancel`);
+  // Should it not arrive, the events tell how the build ends all the same.
+  const cancel = () => void client.json('POST', `/api/v1/builds/${id}/cancel`).catch(() => undefined);
   if (signal.aborted) cancel();
   signal.addEventListener('abort', cancel, { once: true });
   try {

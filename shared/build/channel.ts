@@ -1,6 +1,6 @@
 // A queue of events between a build and the one who follows it. A slow follower slows the build's output down rather than filling
 // memory; one that goes away is not waited for.
-const highWater = 1024;
+const highWater = 128;
 
 export class Channel<T> {
   #queue: T[] = [];

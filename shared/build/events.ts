@@ -1,5 +1,5 @@
 // What a build tells while it runs: one event a line, in order. The same events are followed live, kept, and replayed.
-import type { ErrorDocument } from '../errors.ts';
+import { type ErrorDocument, isCode } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Warning } from './plan.ts';
 
@@ -17,6 +17,8 @@ export type BuildEvent =
   | { readonly type: 'note'; readonly id: number; readonly text: string; readonly at: number }
   | { readonly type: 'done'; readonly id: number; readonly at: number; readonly cached?: true }
   | { readonly type: 'failed'; readonly id: number; readonly at: number; readonly message: string }
+  /** It was stopped: by its caller, or because another step failed. */
+  | { readonly type: 'cancelled'; readonly id: number; readonly at: number }
   | { readonly type: 'warning'; readonly warning: Warning }
   /** The last event of a build that went well. */
   | { readonly type: 'result'; readonly digest: Digest; readonly tags: readonly string[]; readonly at: number }
@@ -34,7 +36,8 @@ export interface StepReport {
   output(stream: 'stdout' | 'stderr', text: string): void | Promise<void>;
   note(text: string): void;
   done(cached?: boolean): void;
-  failed(message: string): void;
+  /** Ends the step: CANCELLED as stopped, anything else as failed. */
+  failed(error: unknown): void;
 }
 
 /** A log that hands every event to `emit`. */
@@ -50,7 +53,12 @@ export function eventLog(emit: (event: BuildEvent) => void | Promise<void>, cloc
         output: (stream, text) => emit({ type: 'log', id, stream, text, at: clock() }),
         note: (text) => void emit({ type: 'note', id, text, at: clock() }),
         done: (cached) => void emit({ type: 'done', id, at: clock(), ...(cached ? { cached: true as const } : {}) }),
-        failed: (message) => void emit({ type: 'failed', id, at: clock(), message }),
+        failed: (error) =>
+          void emit(
+            isCode(error, 'CANCELLED')
+              ? { type: 'cancelled', id, at: clock() }
+              : { type: 'failed', id, at: clock(), message: error instanceof Error ? error.message : String(error) },
+          ),
       };
     },
     warning: (warning) => void emit({ type: 'warning', warning }),

@@ -98,7 +98,7 @@ async function layerStep(
       ports.signal.aborted && !isCode(error, 'STEP_FAILED')
         ? new SlipwayError('CANCELLED', 'cancelled', { cause: error })
         : error;
-    report.failed(known instanceof Error ? known.message : String(known));
+    report.failed(known);
     throw atStep(known, step);
   }
 }

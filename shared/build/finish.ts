@@ -35,7 +35,7 @@ export async function finishBuild(
     report.done();
     return { digest, tags };
   } catch (error) {
-    report.failed(error instanceof Error ? error.message : String(error));
+    report.failed(error);
     throw error;
   }
 }

@@ -53,7 +53,8 @@ export async function layerBodies<T>(
     const file = join(scratch.path, `layer-${index}`);
     await spool(files.blobs, layers[index] as Layer, paths, file, bodies, signal);
   }
-  return use(bodyOf);
+  // Awaited here: the folder goes with this scope.
+  return await use(bodyOf);
 }
 
 /** One pass over the layer; the wanted files end up one after the other in `file`. */

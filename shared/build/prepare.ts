@@ -2,7 +2,7 @@
 // loaded, the context's share named. Nothing of the build has run yet, and everything wrong with the Dockerfile has been said.
 
 import { findLocal } from '../client/local-image.ts';
-import { SlipwayError } from '../errors.ts';
+import { isCode, SlipwayError } from '../errors.ts';
 import { chainIds } from '../oci/chain.ts';
 import type { Digest } from '../oci/digest.ts';
 import { hostPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
@@ -117,7 +117,7 @@ async function resolveBase(
     const find = () => findLocal(ports, reference, platform);
     let record = await find();
     if (record === undefined || always) {
-      await ports.pull(name, platform, ports.signal);
+      await fetchBase(name, platform, record !== undefined, ports);
       record = await find();
     }
     if (record === undefined) throw new SlipwayError('NOT_FOUND', `${name}: not found`);
@@ -125,7 +125,24 @@ async function resolveBase(
     report.done();
     return image;
   } catch (error) {
-    report.failed(error instanceof Error ? error.message : String(error));
+    report.failed(error);
     throw error;
+  }
+}
+
+/** Pulls the base; what fails is told as what it means for this build. */
+async function fetchBase(name: string, platform: Platform, here: boolean, ports: PreparePorts): Promise<void> {
+  try {
+    await ports.pull(name, platform, ports.signal);
+  } catch (error) {
+    if (!isCode(error, 'UPSTREAM', 'NOT_FOUND', 'UNAUTHORIZED', 'DENIED')) throw error;
+    const next = here
+      ? 'There is one in the home: leave --pull out to use it.'
+      : `There is none in the home either: check the name, or bring it in with slipway pull, load or import.`;
+    throw new SlipwayError(error.code, `${name}: failed to resolve source metadata: ${error.message}`, {
+      cause: error,
+      hint: error.hint === undefined ? next : `${error.hint}\n  ${next}`,
+      ...(error.details === undefined ? {} : { details: error.details }),
+    });
   }
 }

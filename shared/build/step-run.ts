@@ -7,6 +7,7 @@ import type { MergedTree } from '../layer/merged.ts';
 import { sha256 } from '../oci/digest.ts';
 import type { SandboxMount } from '../sandbox/sandbox.ts';
 import type { Prepared, StepInput } from './executor.ts';
+import { StepOutput } from './step-output.ts';
 
 export function prepareRun({ operation, step, image, input, ports }: StepInput<'run'>): Prepared {
   const files = operation.files ?? [];
@@ -39,7 +40,7 @@ export function prepareRun({ operation, step, image, input, ports }: StepInput<'
         await writeFile(source, file.content, { mode: 0o755 });
         mounts.push({ kind: 'bind', source, target: `/dev/pipes/${file.name}`, readonly: true });
       }
-      const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
+      const output = new StepOutput(report);
       const result = await roots.sandbox.run(
         {
           root: { kind: 'overlay', lowers, upper: scratch.upper, work: scratch.work },
@@ -52,11 +53,12 @@ export function prepareRun({ operation, step, image, input, ports }: StepInput<'
           mounts,
           stdio: {
             kind: 'pipe',
-            onOutput: (stream, chunk) => report.output(stream, decoders[stream].decode(chunk, { stream: true })),
+            onOutput: (stream, chunk) => output.write(stream, chunk),
           },
         },
         { signal },
       );
+      await output.end();
       if (result.exitCode !== 0) {
         const command = operation.args.join(' ');
         const why =

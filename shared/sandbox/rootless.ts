@@ -139,11 +139,11 @@ export async function enterUserNamespace(
     ],
     { stdio: ['inherit', 'inherit', 'inherit', 'pipe', 'pipe'], env: { ...env } },
   );
-  // Ctrl-C reaches the child by itself, being of the same terminal; the others are for it as well, not for this process.
-  const forward = (signal: NodeJS.Signals) => child.kill(signal);
+  // Signals are for the child, not for this process. Ctrl-C reaches it by itself as well, being of the same terminal; but `kill -INT`
+  // has only this process for a target.
   const handlers = (['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT'] as const).map((signal) => {
     const handler = () => {
-      if (signal === 'SIGTERM' || signal === 'SIGHUP') forward(signal);
+      if (signal !== 'SIGQUIT') child.kill(signal);
     };
     process.on(signal, handler);
     return () => process.off(signal, handler);

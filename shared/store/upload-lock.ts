@@ -4,7 +4,7 @@ import { linkSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'n
 import { errnoOf } from '../errors.ts';
 
 /** Clock ticks after boot at which the process began (proc(5), stat field 22); empty where there is no /proc. */
-function startOf(pid: number): string {
+export function startOf(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     // The second field is the command in parentheses, which may hold spaces and parentheses itself.
