@@ -32,12 +32,14 @@ ${o.pipes.stdin ? `mkfifo -m 0644 ${quote(o.run)}/stdin\n` : ''}echo streams >&4
 exec >${quote(o.run)}/stdout 5>${quote(o.run)}/stderr${o.pipes.stdin ? ` <${quote(o.run)}/stdin` : ''}
 `;
   // The watchdog outlives everything: whatever kills Slipway closes the lifeline, and process 1 dies with all it started. A death
-  // signal alone would not do: a set-user-ID program, or the command itself, can clear it. It is nobody's child: script(1) waits for all.
+  // signal alone would not do: a set-user-ID program, or the command itself, can clear it. It is nobody's child
+  // (script(1) waits for all), and deaf to what a terminal sends to everyone when it is closed.
   return `set -eu
 umask 022
 exec 5>&2 2>&4
 (
   (
+    trap '' HUP INT QUIT TERM
     read -r line <&3 && exit 0
     children=
     for list in /proc/$$/task/*/children; do

@@ -418,6 +418,26 @@ describe.skipIf(why)(`util-linux sandbox${why ? ` (${why})` : ''}`, { timeout: 6
       },
     );
 
+    test('a terminal that is closed takes the command with it, and the folder of the run', async () => {
+      using at = place();
+      const mark = `hangup-${process.pid}`;
+      const before = new Set(readdirSync(fastTemp()).filter((name) => name.startsWith('slipway-run-')));
+      const ours = () => readdirSync(fastTemp()).filter((name) => name.startsWith('slipway-run-') && !before.has(name));
+      const program = runnerScript(root, at, ['sh', '-c', `trap "" HUP TERM INT; sleep 994; echo ${mark}`]).replace(
+        /stdio: \{.*/,
+        "stdio: { kind: 'terminal' } });",
+      );
+      const line = [process.execPath, '--input-type=module-typescript', '-e', program]
+        .map((word) => `'${word.replaceAll("'", `'\\''`)}'`)
+        .join(' ');
+      // It holds the terminal; killing it closes that.
+      const holder = spawn('script', ['-qec', line, '/dev/null'], { stdio: ['pipe', 'ignore', 'ignore'] });
+      await eventually(() => processes(`994; echo ${mark}`).length > 0 && ours().length > 0, 'the command runs');
+      holder.kill('SIGKILL');
+      await eventually(() => processes(`994; echo ${mark}`).length === 0, 'the command is dead');
+      await eventually(() => ours().length === 0, 'the folder is gone');
+    });
+
     test('a folder that overlayfs cannot write to is named as the cause', async () => {
       using at = place();
       const running = sandbox.run({
