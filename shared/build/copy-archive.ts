@@ -92,7 +92,7 @@ export class Archive {
         } else {
           const { digest, offset } = await spool.write(body);
           const content: Body = { kind: 'file', path: spool.path, offset };
-          destination.setFile({ ...entry, digest }, { inode, body: () => content });
+          destination.setFile({ ...entry, digest }, { inode, content: { of: entry, body: () => content } });
         }
       } else destination.setFile(entry);
     }
@@ -119,6 +119,6 @@ export class Archive {
       }
       throw new SlipwayError('INVALID_ARCHIVE', `${shown} leads to no file that comes before it`);
     }
-    destination.setFile({ ...written.entry, path, ...(owner ?? {}) }, written);
+    destination.setName({ ...written.entry, path, ...(owner ?? {}) }, written);
   }
 }

@@ -19,9 +19,15 @@ export const emptyTree: DestinationTree = { get: () => undefined, content: () =>
 /** Stands for one file of the source however many names it has. */
 export type Inode = object;
 
+/** Where the content of an entry comes from: one function for many files, with the entry that it is asked for. */
+export interface Content {
+  readonly of: Entry;
+  readonly body: (entry: Entry) => Body | Promise<Body>;
+}
+
 export interface Written {
   readonly entry: Entry;
-  readonly body?: () => Body | Promise<Body>;
+  readonly content?: Content;
   readonly inode?: Inode;
 }
 
@@ -105,12 +111,19 @@ export class Destination implements Lookup {
   }
 
   /** Writes anything but a directory in place of any other such thing; a directory in the way is STEP_FAILED. */
-  setFile(entry: Entry, content: { readonly body?: () => Body | Promise<Body>; readonly inode?: Inode } = {}): void {
+  setFile(entry: Entry, given: { readonly content?: Content; readonly inode?: Inode } = {}): void {
     if (this.get(entry.path)?.type === 'dir') {
       throw failed(`cannot replace to directory /${entry.path} with file`, entry.path);
     }
-    const { body, inode } = content;
-    this.#put(entry.path, { entry, ...(body && { body }), ...(inode && { inode }) });
+    const { content, inode } = given;
+    this.#put(entry.path, { entry, ...(content && { content }), ...(inode && { inode }) });
+  }
+
+  /** Writes one more name of a file that this layer has written. */
+  setName(entry: Entry, of: Written): void {
+    const inode = of.inode ?? {};
+    if (of.inode === undefined) this.#written.set(of.entry.path, { ...of, inode });
+    this.setFile(entry, { ...of, inode });
   }
 
   /** Removes whatever is at `path` and below, so that something of another type can take the place. */
@@ -134,8 +147,11 @@ export class Destination implements Lookup {
     this.#written.set(path, written);
   }
 
-  /** The layer's entries, sorted. Where several names of one file were written, the first is the file, the others hard links to it. */
-  async entries(): Promise<readonly EntryWithBody[]> {
+  /**
+   * The layer's entries, sorted. Where several names of one file were written, the first is the file, the others hard links to it. Each
+   * is made when it is asked for, and kept by nobody: a layer may have very many.
+   */
+  entries(): AsyncIterable<EntryWithBody> {
     const all = new Map<string, Written>(this.#written);
     for (const path of this.#written.keys()) {
       for (let at = parentOf(path); at !== '' && !all.has(at); at = parentOf(at)) {
@@ -151,24 +167,26 @@ export class Destination implements Lookup {
       const marker = `${path}/${opaqueName}`;
       all.set(marker, { entry: { ...entry, path: marker, type: 'file', mode: 0o644 } });
     }
-    const first = new Map<Inode, string>();
-    const out: EntryWithBody[] = [];
-    for (const path of [...all.keys()].sort(comparePaths)) {
-      const { entry, body, inode } = all.get(path)!;
-      const link = inode === undefined ? undefined : first.get(inode);
-      if (link !== undefined) {
-        const { digest: _digest, ...rest } = entry;
-        out.push({ entry: { ...rest, type: 'hardlink', size: 0, link } });
-        continue;
-      }
-      if (inode !== undefined) first.set(inode, path);
-      if (body === undefined || entry.size === 0) {
-        out.push({ entry });
-        continue;
-      }
-      const made = body();
-      out.push({ entry, body: made instanceof Promise ? await made : made });
+    const paths = [...all.keys()].sort(comparePaths);
+    return withBodies(paths.map((path) => all.get(path)!));
+  }
+}
+
+async function* withBodies(sorted: readonly Written[]): AsyncGenerator<EntryWithBody> {
+  const first = new Map<Inode, string>();
+  for (const { entry, content, inode } of sorted) {
+    const link = inode === undefined ? undefined : first.get(inode);
+    if (link !== undefined) {
+      const { digest: _digest, ...rest } = entry;
+      yield { entry: { ...rest, type: 'hardlink', size: 0, link } };
+      continue;
     }
-    return out;
+    if (inode !== undefined) first.set(inode, entry.path);
+    if (content === undefined || entry.size === 0) {
+      yield { entry };
+      continue;
+    }
+    const made = content.body(content.of);
+    yield { entry, body: made instanceof Promise ? await made : made };
   }
 }

@@ -101,15 +101,15 @@ class Copier {
     } else if (source.type === 'file' || source.type === 'hardlink') {
       // Names of one file stay names of one file when they are copied together.
       const key = source.link ?? source.path;
-      const inode = inodes?.get(key) ?? {};
-      inodes?.set(key, inode);
+      const inode = inodes === undefined ? undefined : (inodes.get(key) ?? {});
+      if (inode !== undefined) inodes?.set(key, inode);
       const { link: _link, ...file } = entry;
       const { bytes } = match;
       this.destination.setFile(
         { ...file, type: 'file', ...(bytes === undefined ? {} : { mtime: this.#options.time }) },
         {
-          ...(inodes && { inode }),
-          body: bytes === undefined ? () => this.#options.bodyOf(source) : () => ({ kind: 'bytes', bytes }),
+          ...(inode && { inode }),
+          content: { of: source, body: bytes === undefined ? this.#options.bodyOf : () => ({ kind: 'bytes', bytes }) },
         },
       );
     } else {
@@ -140,7 +140,7 @@ export async function copyEntries(
   matches: readonly Match[],
   target: CopyTarget,
   options: CopyOptions,
-): Promise<readonly EntryWithBody[]> {
+): Promise<AsyncIterable<EntryWithBody>> {
   const copier = new Copier(target, options);
   refuseLost(matches, target, copier.destination);
   for (const match of matches) await copier.copy(match);
@@ -162,7 +162,7 @@ function refuseLost(matches: readonly Match[], { destination: written }: CopyTar
 export async function directoryEntries(
   path: string,
   { parent, owner, time }: { readonly parent: DestinationTree; readonly owner: Owner; readonly time: number },
-): Promise<readonly EntryWithBody[]> {
+): Promise<AsyncIterable<EntryWithBody>> {
   const destination = new Destination(parent);
   destination.makeDirectories(destination.resolve(path), { mode: defaultMode, owner, mtime: time });
   return destination.entries();

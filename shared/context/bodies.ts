@@ -1,6 +1,7 @@
 // Where the contents of a context's files come from when a layer is written. The list says which bytes each file has; whoever reads a
 // body checks them against the entry's digest, so a file that changed since the list was made is CONTEXT_CHANGED there.
 import type { Body, Entry, FileState } from '../layer/entry.ts';
+import { stateAt } from './stat-cache.ts';
 
 export interface Bodies {
   /** The content of a file entry of size > 0. */
@@ -36,10 +37,11 @@ export class FileStates {
   }
 
   get({ path }: Entry): FileState | undefined {
-    this.#index ??= new Map(this.#paths.map((known, i) => [known, i * 5]));
+    if (this.#index === undefined) {
+      this.#index = new Map();
+      for (const [i, known] of this.#paths.entries()) this.#index.set(known, i);
+    }
     const at = this.#index.get(path);
-    if (at === undefined) return undefined;
-    const [dev, ino, size, mtimeMs, ctimeMs] = this.#numbers.slice(at, at + 5) as [number, number, number, number, number];
-    return { dev, ino, size, mtimeMs, ctimeMs };
+    return at === undefined ? undefined : stateAt(this.#numbers, at);
   }
 }

@@ -2,15 +2,17 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, SlipwayError, throwIfCancelled } from '../errors.ts';
-import { type FileToHash, type HashedFile, hashFile } from './hash-files.ts';
+import type { Digest } from '../oci/digest.ts';
+import { digestAt, digestTextLength, type FilesToHash, type HashedFile, type HashedFiles, hashBatch } from './hash-files.ts';
+import { stateAt, stateNumbers } from './stat-cache.ts';
 
 export interface HashRequest {
   readonly id: number;
-  readonly files: readonly FileToHash[];
+  readonly files: FilesToHash;
 }
 
 export type HashAnswer =
-  | { readonly id: number; readonly hashed: readonly HashedFile[] }
+  | { readonly id: number; readonly hashed: HashedFiles }
   | {
       readonly id: number;
       readonly failed: {
@@ -26,34 +28,50 @@ const batch = { files: 500, bytes: 32 << 20 };
 const maxThreads = 4;
 const file = import.meta.url.endsWith('.ts') ? './hash-worker.ts' : './hash-worker.js';
 
-/** Batches that are neither too many files nor too many bytes; a large file is a batch of its own. */
-function batchesOf(files: readonly FileToHash[]): readonly (readonly FileToHash[])[] {
-  const out: FileToHash[][] = [];
-  let current: FileToHash[] = [];
+/** Batches that are neither too many files nor too many bytes; a large file is a batch of its own. Answers where each begins, and the end. */
+function batchesOf({ paths, states }: FilesToHash): readonly number[] {
+  const starts = [0];
   let bytes = 0;
-  for (const one of files) {
-    const { size } = one.state;
-    if (current.length > 0 && (current.length >= batch.files || bytes + size > batch.bytes)) {
-      out.push(current);
-      current = [];
+  for (let at = 0; at < paths.length; at++) {
+    const { size } = stateAt(states, at);
+    const first = starts.at(-1)!;
+    if (at > first && (at - first >= batch.files || bytes + size > batch.bytes)) {
+      starts.push(at);
       bytes = 0;
     }
-    current.push(one);
     bytes += size;
   }
-  if (current.length > 0) out.push(current);
-  return out;
+  return paths.length > 0 ? [...starts, paths.length] : starts;
 }
 
-/** The digests of `files`, in their order. Fails with the first error of `hashFile`. */
-export async function hashFiles(files: readonly FileToHash[], signal?: AbortSignal): Promise<readonly HashedFile[]> {
+const slice = ({ root, paths, states }: FilesToHash, start: number, end: number): FilesToHash => ({
+  root,
+  paths: paths.slice(start, end),
+  states: states.slice(start * stateNumbers, end * stateNumbers),
+});
+
+/**
+ * Calls `found` with the place and digest of each file, and with what it was found to be where that is not what the walk had seen. In no
+ * order. Fails with the first error of `hashFile`.
+ */
+export async function hashFiles(
+  files: FilesToHash,
+  found: (index: number, digest: Digest, changed: HashedFile | undefined) => void,
+  signal?: AbortSignal,
+): Promise<void> {
+  const count = files.paths.length;
   let bytes = 0;
-  for (const { state } of files) bytes += state.size;
+  for (let at = 0; at < count; at++) bytes += stateAt(files.states, at).size;
   throwIfCancelled(signal);
-  if (files.length <= alone.files && bytes <= alone.bytes) return files.map(hashFile);
-  const batches = batchesOf(files);
-  const answers = new Array<readonly HashedFile[]>(batches.length);
-  const threads = Math.min(batches.length, maxThreads, Math.max(1, availableParallelism()));
+  const take = (start: number, hashed: HashedFiles): void => {
+    const changed = new Map(hashed.changed);
+    const end = hashed.digests.length / digestTextLength;
+    for (let at = 0; at < end; at++) found(start + at, digestAt(hashed, at), changed.get(at));
+  };
+  if (count <= alone.files && bytes <= alone.bytes) return take(0, hashBatch(files));
+  const starts = batchesOf(files);
+  const batches = starts.length - 1;
+  const threads = Math.min(batches, maxThreads, Math.max(1, availableParallelism()));
   let next = 0;
   const workers: Worker[] = [];
   let cancel = (): void => undefined;
@@ -70,17 +88,16 @@ export async function hashFiles(files: readonly FileToHash[], signal?: AbortSign
         await new Promise<void>((resolve, reject) => {
           const feed = (): void => {
             const id = next++;
-            const files = batches[id];
-            if (files === undefined) resolve();
-            else worker.postMessage({ id, files } satisfies HashRequest);
+            if (id >= batches) resolve();
+            else worker.postMessage({ id, files: slice(files, starts[id]!, starts[id + 1]!) } satisfies HashRequest);
           };
           worker.on('message', (answer: HashAnswer) => {
             if ('failed' in answer) {
               const { code, message, hint, details } = answer.failed;
               reject(new SlipwayError(code, message, { ...(hint && { hint }), ...(details && { details }) }));
             } else {
-              answers[answer.id] = answer.hashed;
               feed();
+              take(starts[answer.id]!, answer.hashed);
             }
           });
           worker.on('error', (cause) => reject(new SlipwayError('INTERNAL', 'a hashing thread failed', { cause })));
@@ -94,5 +111,4 @@ export async function hashFiles(files: readonly FileToHash[], signal?: AbortSign
     signal?.removeEventListener('abort', cancel);
     await Promise.all(workers.map((worker) => worker.terminate()));
   }
-  return answers.flat();
 }

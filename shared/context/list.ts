@@ -59,7 +59,6 @@ function identity(entry: Entry): unknown[] {
 export class Context implements SourceTree {
   readonly entries: readonly Entry[];
   readonly ignored: IgnoreRules | undefined;
-  #index: Map<string, Entry> | undefined;
   #digest: Digest | undefined;
   #rules: Ignore | undefined;
 
@@ -88,8 +87,8 @@ export class Context implements SourceTree {
   }
 
   get(path: string): Entry | undefined {
-    this.#index ??= new Map(this.entries.map((entry) => [entry.path, entry]));
-    return this.#index.get(path);
+    const entry = this.entries[lowerBound(this.entries, path)];
+    return entry?.path === path ? entry : undefined;
   }
 
   *under(path: string): Iterable<Entry> {

@@ -24,9 +24,23 @@ export const stateOf = ({ dev, ino, size, mtimeMs, ctimeMs }: FileState): FileSt
 export const sameState = (a: FileState, b: FileState): boolean =>
   a.size === b.size && a.mtimeMs === b.mtimeMs && a.ctimeMs === b.ctimeMs && a.ino === b.ino && a.dev === b.dev;
 
+/** Numbers that a state is kept as: dev, ino, size, mtimeMs, ctimeMs. */
+export const stateNumbers = 5;
+
+export const stateAt = (states: ArrayLike<number>, index: number): FileState => {
+  const at = index * stateNumbers;
+  return {
+    dev: states[at]!,
+    ino: states[at + 1]!,
+    size: states[at + 2]!,
+    mtimeMs: states[at + 3]!,
+    ctimeMs: states[at + 4]!,
+  };
+};
+
 const magic = Buffer.from('slipst\0\x01', 'latin1');
 const headBytes = 16;
-const columns = 5;
+const columns = stateNumbers;
 const hexLength = 64;
 const sumBytes = 32;
 
@@ -78,7 +92,8 @@ function read(file: string): Loaded | undefined {
 export class StatCache {
   readonly #file: string;
   readonly #old: Loaded | undefined;
-  readonly #added = new Map<string, { readonly state: FileState; readonly hex: string }>();
+  /** What was recorded, in columns like the file: as objects, many files would take many times the memory. */
+  readonly #added = { paths: [] as string[], digests: [] as Digest[], states: [] as number[] };
   /** Old records that were asked for and still hold. */
   readonly #kept: Uint8Array;
   #hits = 0;
@@ -114,9 +129,12 @@ export class StatCache {
     return `sha256:${old.digests.slice(i * hexLength, (i + 1) * hexLength)}`;
   }
 
-  /** Records what was hashed from a file in this state; `hashedMs` is a time not after the moment its reading began. */
+  /** Records what was hashed from a file in this state, once a path; `hashedMs` is a time not after the moment its reading began. */
   record(path: string, state: FileState, digest: Digest, hashedMs: number): void {
-    if (!isRacy(state, hashedMs)) this.#added.set(path, { state, hex: digest.slice('sha256:'.length) });
+    if (isRacy(state, hashedMs)) return;
+    this.#added.paths.push(path);
+    this.#added.digests.push(digest);
+    this.#added.states.push(state.dev, state.ino, state.size, state.mtimeMs, state.ctimeMs);
   }
 
   /**
@@ -125,13 +143,15 @@ export class StatCache {
    */
   save(visited: (path: string) => boolean): void {
     const old = this.#old;
+    const added = this.#added;
+    const replaced = new Set(old === undefined ? [] : added.paths);
     const survivors: number[] = [];
     for (let i = 0; i < (old?.count ?? 0); i++) {
       const path = old!.paths[i]!;
-      if (this.#kept[i] === 1 || (!this.#added.has(path) && !visited(path))) survivors.push(i);
+      if (this.#kept[i] === 1 || (!replaced.has(path) && !visited(path))) survivors.push(i);
     }
-    if (this.#added.size === 0 && survivors.length === (old?.count ?? 0)) return;
-    const count = survivors.length + this.#added.size;
+    if (added.paths.length === 0 && survivors.length === (old?.count ?? 0)) return;
+    const count = survivors.length + added.paths.length;
     const states = new Float64Array(columns * count);
     const digests: string[] = [];
     const paths: string[] = [];
@@ -141,14 +161,10 @@ export class StatCache {
       digests.push(old!.digests.slice(i * hexLength, (i + 1) * hexLength));
       paths.push(old!.paths[i]!);
     }
-    for (const [path, { state, hex }] of this.#added) {
+    for (const [i, path] of added.paths.entries()) {
       const at = paths.length;
-      states[at] = state.dev;
-      states[at + count] = state.ino;
-      states[at + 2 * count] = state.size;
-      states[at + 3 * count] = state.mtimeMs;
-      states[at + 4 * count] = state.ctimeMs;
-      digests.push(hex);
+      for (let column = 0; column < columns; column++) states[at + column * count] = added.states[i * columns + column]!;
+      digests.push(added.digests[i]!.slice('sha256:'.length));
       paths.push(path);
     }
     const names = Buffer.from(paths.join('\0'));

@@ -8,11 +8,11 @@ import type { Entry, EntryType } from '../layer/entry.ts';
 import { type Digest, sha256 } from '../oci/digest.ts';
 import { comparePaths, decodeName, fsPath } from '../tar/name.ts';
 import { type Bodies, DirectoryBodies, FileStates } from './bodies.ts';
-import { type FileToHash, unreadable } from './hash-files.ts';
+import { type HashedFile, unreadable } from './hash-files.ts';
 import type { Ignore, MatchState, Patterns } from './ignore.ts';
 import { Context } from './list.ts';
 import { type Needed, type NeededNode, neededPaths } from './needed.ts';
-import { isRacy, StatCache, sameState, stateOf } from './stat-cache.ts';
+import { isRacy, StatCache, stateAt } from './stat-cache.ts';
 
 export interface WalkOptions {
   readonly ignore?: Ignore;
@@ -106,7 +106,8 @@ class Walk {
   readonly entries: Mutable<Entry>[] = [];
   /** Of files whose digest can be trusted as long as they are in this state. */
   readonly states = new FileStates();
-  readonly toHash: (FileToHash & { readonly entry: Mutable<Entry>; readonly started: number })[] = [];
+  /** Files whose digest is not known: their entries, states (`stateNumbers` each), and when the walk came by. */
+  readonly toHash = { entries: [] as Mutable<Entry>[], states: [] as number[], started: [] as number[] };
   /** Excluded directories below which nothing was included again. */
   readonly dropped = new Set<Entry>();
   readonly #options: WalkOptions;
@@ -188,7 +189,9 @@ class Walk {
       if (entry.digest !== undefined) {
         this.states.add(entry, stat);
       } else {
-        this.toHash.push({ file: absolute, path, state: stateOf(stat), entry, started: this.#options.now() });
+        this.toHash.entries.push(entry);
+        this.toHash.states.push(stat.dev, stat.ino, stat.size, stat.mtimeMs, stat.ctimeMs);
+        this.toHash.started.push(this.#options.now());
       }
     } else if (type === 'symlink') {
       entry.link = linkOf(absolute, path);
@@ -219,29 +222,32 @@ export async function walkDirectory(directory: string, options: WalkOptions): Pr
   walk.directory(root, '', undefined, needed);
   const { cache, toHash } = walk;
   let { bytes } = walk;
-  if (toHash.length > 0) {
-    const requests = toHash.map(({ file, path, state }) => ({ file, path, state }));
+  const count = toHash.entries.length;
+  if (count > 0) {
     const { hashFiles } = await import('./hash-pool.ts');
-    const hashed = await hashFiles(requests, options.signal);
-    for (const [i, { entry, started, path, state: before }] of toHash.entries()) {
-      const { digest, state, mode } = hashed[i]!;
+    const states = Float64Array.from(toHash.states);
+    const found = (index: number, digest: Digest, changed: HashedFile | undefined): void => {
+      const entry = toHash.entries[index]!;
+      const started = toHash.started[index]!;
       entry.digest = digest;
-      if (!sameState(state, before)) {
+      if (changed !== undefined) {
         // It changed between the walk and its hashing: what was hashed is what the list says.
-        bytes += state.size - entry.size;
-        entry.size = state.size;
-        entry.mode = mode;
-        entry.mtime = Math.floor(state.mtimeMs / 1000);
+        bytes += changed.state.size - entry.size;
+        entry.size = changed.state.size;
+        entry.mode = changed.mode;
+        entry.mtime = Math.floor(changed.state.mtimeMs / 1000);
       }
-      cache?.record(path, state, digest, started);
+      const state = changed?.state ?? stateAt(states, index);
+      cache?.record(entry.path, state, digest, started);
       if (!isRacy(state, started)) walk.states.add(entry, state);
-    }
+    };
+    await hashFiles({ root, paths: toHash.entries.map(({ path }) => path), states }, found, options.signal);
   }
   cache?.save((path) => isWalked(needed, path));
   const entries = walk.dropped.size === 0 ? walk.entries : walk.entries.filter((entry) => !walk.dropped.has(entry));
   const { ignore } = options;
   const context = new Context(entries, ignore === undefined ? undefined : { file: ignore.file, lines: ignore.lines });
-  return { context, bodies: new DirectoryBodies(root, walk.states), root, files: walk.files, bytes, hashed: toHash.length };
+  return { context, bodies: new DirectoryBodies(root, walk.states), root, files: walk.files, bytes, hashed: count };
 }
 
 /** Whether the walk would have come by `path` if it were there. */

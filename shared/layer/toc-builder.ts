@@ -1,6 +1,6 @@
 // Makes the table of contents of a layer, entry by entry as they stand in its tar.
 import type { Digest } from '../oci/digest.ts';
-import { comparePaths, encodeName } from '../tar/name.ts';
+import { comparePaths, decodeName, encodeName } from '../tar/name.ts';
 import { type Entry, opaqueName, whiteoutPrefix } from './entry.ts';
 import type { TocEntry } from './toc.ts';
 import { encodeRow, keptContents, maxContentBytes, tocHeadBytes, tocMagic } from './toc-format.ts';
@@ -22,7 +22,9 @@ export function whiteoutOf(path: string): { readonly removes: string } | { reado
 }
 
 export class TocBuilder {
-  #rows: { readonly path: string; text: string }[] = [];
+  /** The records so far, encoded: a layer may have very many. */
+  readonly #records = new Records();
+  #lastPath: string | undefined;
   #inOrder = true;
   #opaque: string[] = [];
   #removed: string[] = [];
@@ -50,14 +52,14 @@ export class TocBuilder {
   }
 
   #push(path: string, text: string): void {
-    const last = this.#rows.at(-1);
-    if (last !== undefined && comparePaths(last.path, path) >= 0) this.#inOrder = false;
-    this.#rows.push({ path, text });
+    if (this.#lastPath !== undefined && comparePaths(this.#lastPath, path) >= 0) this.#inOrder = false;
+    this.#lastPath = path;
+    this.#records.add(path, text);
   }
 
   /** The encoded table; the same entries always give the same bytes. */
   finish(diffId: Digest): Buffer {
-    const rows = this.#ordered();
+    const records = this.#ordered();
     const contents = [...this.#contents].sort(([a], [b]) => comparePaths(a, b));
     const head = Buffer.alloc(tocHeadBytes);
     const contentParts = contents.flatMap(([path, bytes]) => {
@@ -69,28 +71,21 @@ export class TocBuilder {
     });
     const contentLength = contentParts.reduce((sum, part) => sum + part.length, 0);
     const recordsAt = head.length + contentLength;
-    const records = new GrowingBuffer();
-    const offsets = Buffer.alloc(4 * (rows.length + 1));
-    rows.forEach(({ path, text }, index) => {
-      offsets.writeUInt32LE(recordsAt + records.length, 4 * index);
-      if (path.isWellFormed()) records.addText(`${path}\u0000${text}`);
-      else {
-        records.addBytes(encodeName(path));
-        records.addText(`\u0000${text}`);
-      }
-    });
-    offsets.writeUInt32LE(recordsAt + records.length, 4 * rows.length);
+    const offsets = Buffer.alloc(4 * (records.count + 1));
+    for (let index = 0; index < records.count; index++) offsets.writeUInt32LE(recordsAt + records.starts[index]!, 4 * index);
+    offsets.writeUInt32LE(recordsAt + records.length, 4 * records.count);
     tocMagic.copy(head);
-    [rows.length, recordsAt, head.length, contents.length, recordsAt + records.length].forEach((value, index) => {
+    [records.count, recordsAt, head.length, contents.length, recordsAt + records.length].forEach((value, index) => {
       head.writeUInt32LE(value, 16 + 4 * index);
     });
     head.write(diffId, 36, 'latin1');
-    return Buffer.concat([head, ...contentParts, records.bytes(), offsets]);
+    return Buffer.concat([head, ...contentParts, ...records.chunks(), offsets]);
   }
 
-  #ordered(): readonly { readonly path: string; readonly text: string }[] {
-    if (this.#inOrder && this.#opaque.length === 0 && this.#removed.length === 0) return this.#rows;
-    const byPath = new Map(this.#rows.map((row) => [row.path, row]));
+  #ordered(): Records {
+    if (this.#inOrder && this.#opaque.length === 0 && this.#removed.length === 0) return this.#records;
+    const byPath = new Map<string, Row>();
+    for (const row of this.#records.rows()) byPath.set(row.path, row);
     const opaque = new Set(this.#opaque);
     for (const path of this.#removed) {
       // Removed and there again: what was below is hidden. A file hides by itself, a directory must say so.
@@ -102,36 +97,65 @@ export class TocBuilder {
       if (row === undefined) byPath.set(path, { path, text: impliedOpaque });
       else if (row.text.startsWith('{"t":"d"')) byPath.set(path, { path, text: row.text.replace(/(?:,"o":1)?\}$/, ',"o":1}') });
     }
-    return [...byPath.values()].sort((a, b) => comparePaths(a.path, b.path));
+    const ordered = new Records();
+    for (const { path, text } of [...byPath.values()].sort((a, b) => comparePaths(a.path, b.path))) ordered.add(path, text);
+    return ordered;
   }
+}
+
+interface Row {
+  readonly path: string;
+  readonly text: string;
 }
 
 /** A directory that is opaque but has no entry of its own. */
 const impliedOpaque = '{"t":"d","m":493,"T":0,"o":1}';
 
-class GrowingBuffer {
-  #buffer = Buffer.allocUnsafe(64 * 1024);
+const chunkBytes = 256 * 1024;
+
+/** Encoded records one after the other, in chunks that are never copied. */
+class Records {
+  /** Where each begins. */
+  readonly starts: number[] = [];
   length = 0;
+  readonly #full: Buffer[] = [];
+  #chunk = Buffer.allocUnsafeSlow(chunkBytes);
+  #filled = 0;
 
-  addText(text: string): void {
-    this.#reserve(text.length * 3);
-    this.length += this.#buffer.write(text, this.length, 'utf8');
+  get count(): number {
+    return this.starts.length;
   }
 
-  addBytes(bytes: Uint8Array): void {
-    this.#reserve(bytes.length);
-    this.#buffer.set(bytes, this.length);
-    this.length += bytes.length;
+  add(path: string, text: string): void {
+    this.starts.push(this.length);
+    const name = path.isWellFormed() ? path : encodeName(path);
+    // UTF-8 takes at most three bytes for a unit of UTF-16.
+    const most = name.length * (typeof name === 'string' ? 3 : 1) + 1 + text.length * 3;
+    if (this.#filled + most > this.#chunk.length) {
+      this.#full.push(this.#chunk.subarray(0, this.#filled));
+      this.#chunk = Buffer.allocUnsafeSlow(Math.max(chunkBytes, most));
+      this.#filled = 0;
+    }
+    const start = this.#filled;
+    if (typeof name === 'string') this.#filled += this.#chunk.write(`${name}\u0000${text}`, start);
+    else {
+      this.#chunk.set(name, start);
+      this.#filled += name.length;
+      this.#filled += this.#chunk.write(`\u0000${text}`, this.#filled);
+    }
+    this.length += this.#filled - start;
   }
 
-  bytes(): Buffer {
-    return this.#buffer.subarray(0, this.length);
+  chunks(): readonly Buffer[] {
+    return [...this.#full, this.#chunk.subarray(0, this.#filled)];
   }
 
-  #reserve(more: number): void {
-    if (this.length + more <= this.#buffer.length) return;
-    const larger = Buffer.allocUnsafe(Math.max(this.#buffer.length * 2, this.length + more));
-    this.#buffer.copy(larger, 0, 0, this.length);
-    this.#buffer = larger;
+  *rows(): Iterable<Row> {
+    const all = Buffer.concat(this.chunks());
+    for (const [index, start] of this.starts.entries()) {
+      const nul = all.indexOf(0, start);
+      const text = all.toString('utf8', nul + 1, this.starts[index + 1] ?? this.length);
+      yield { path: decodeName(all.subarray(start, nul)), text };
+    }
   }
 }

@@ -51,12 +51,13 @@ const add = async (
     unpack,
     ...edit,
   };
-  const layer = await copyEntries(matchSources(operation, tree), operation, {
+  const entries = await copyEntries(matchSources(operation, tree), operation, {
     parent,
     bodyOf: (entry) => ({ kind: 'file', path: folder.at(entry.path), offset: 0 }),
     time: 1000,
     scratch: folder.path,
   });
+  const layer = await Array.fromAsync(entries);
   return layer.map(({ entry, body }) => {
     let content = '';
     if (body?.kind === 'file') {

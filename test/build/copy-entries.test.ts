@@ -39,7 +39,7 @@ const copy = async (
   { parent = base, from = source }: { parent?: typeof base; from?: SourceTree } = {},
 ): Promise<string[]> => {
   const full: CopyOperation = { kind: 'copy', from: { kind: 'context' }, sources: [], unpack: false, ...operation };
-  return shown(await copyEntries(matchSources(full, from), full, { parent, bodyOf, time, scratch }));
+  return shown(await Array.fromAsync(await copyEntries(matchSources(full, from), full, { parent, bodyOf, time, scratch })));
 };
 
 describe('a file', () => {
@@ -288,7 +288,8 @@ describe('other things', () => {
 
   it('places downloads', async () => {
     const match = looseFile('tool.tgz', { digest: sha256('x'), size: 1, mode: 0o600, mtime: 77 });
-    const layer = await copyEntries([match], { destination: '/d/', unpack: false }, { parent: base, bodyOf, time, scratch });
+    const target = { destination: '/d/', unpack: false };
+    const layer = await Array.fromAsync(await copyEntries([match], target, { parent: base, bodyOf, time, scratch }));
     expect(shown(layer)).toEqual(['d d755', 'd/tool.tgz f600 "body of tool.tgz"']);
     expect(layer.map(({ entry }) => entry.mtime)).toEqual([time, 77]);
   });
@@ -315,12 +316,12 @@ describe('other things', () => {
 
   it('makes working directories', async () => {
     const owner = { uid: 33, gid: 34 };
-    expect(shown(await directoryEntries('/var/run/app/x', { parent: base, owner, time }))).toEqual([
+    expect(shown(await Array.fromAsync(await directoryEntries('/var/run/app/x', { parent: base, owner, time })))).toEqual([
       'run d755 33:34',
       'run/app d755 33:34',
       'run/app/x d755 33:34',
     ]);
-    expect(await directoryEntries('/usr/lib', { parent: base, owner, time })).toEqual([]);
+    expect(await Array.fromAsync(await directoryEntries('/usr/lib', { parent: base, owner, time }))).toEqual([]);
     await expect(directoryEntries('/opt/file', { parent: base, owner, time })).rejects.toMatchObject({ code: 'STEP_FAILED' });
   });
 });

@@ -235,7 +235,7 @@ describe('laws', () => {
           const parent = imageOf(into);
           const make = async () => {
             const matches = matchSources(full, treeOf(from));
-            return copyEntries(matches, full, { parent, bodyOf, time: 1, scratch: '/nonexistent' });
+            return Array.fromAsync(await copyEntries(matches, full, { parent, bodyOf, time: 1, scratch: '/nonexistent' }));
           };
           let layer: Awaited<ReturnType<typeof make>>;
           try {
