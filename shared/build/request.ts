@@ -5,7 +5,8 @@ import * as z from 'zod/mini';
 export const contextRef = z.union([
   z.object({ kind: z.literal('none') }),
   z.object({ kind: z.literal('directory'), path: z.string() }),
-  z.object({ kind: z.literal('stored'), id: z.string() }),
+  /** A file list that the home keeps, in a project; without one, an archive that came to this very process. */
+  z.object({ kind: z.literal('stored'), id: z.string(), project: z.optional(z.string()) }),
 ]);
 
 const file = z.object({ name: z.string(), text: z.string() });

@@ -11,6 +11,13 @@
 // Builds (build/cache.ts)
 //   step#<hex digit>               | <key>               the cached result of a step: diffID of its layer, and the parts of its key
 //   slot#<hex digit>               | <digest>            the layer that the same instruction made last time
+// Stored builds (build/build-records.ts, build/stored-log.ts); ids sort by time
+//   builds                         | <id>                a build: its state, digests of its request, plan and result
+//   build-token                    | <digest>            the build that a client's token stands for
+//   build#<id>                     | log                 how far its log is: events, bytes, sources and their open steps
+//   build#<id>                     | event#<last>        a batch of events, under the number of its last one
+//   build#<id>                     | stage#<index>       the finished image of a stage, as a blob
+//   build#<id>                     | usage#<part>        what a part of it used
 // Contexts (context/context-store.ts)
 //   body#<project>#<hex digit>     | <digest>            where the project's body of a context file is: blob (a pack, or itself), offset
 //   context#<project>              | <digest>            a file list that the project saved; the list is the blob <digest>
@@ -83,6 +90,28 @@ export const uploadKeys = {
 export const cacheKeys = {
   step: (key: Digest): Key => ({ partition: compose('step', encodedOf(key).slice(0, 1)), sort: key }),
   slot: (slot: Digest): Key => ({ partition: compose('slot', encodedOf(slot).slice(0, 1)), sort: slot }),
+} as const;
+
+/** Table keys of stored builds. All builds are one partition: a team starts fewer than the thousand a second that it takes. */
+export const buildKeys = {
+  builds: 'builds',
+  record: (id: string): Key => ({ partition: 'builds', sort: id }),
+  token: (token: Digest): Key => ({ partition: 'build-token', sort: token }),
+  partition: (id: string): string => compose('build', id),
+  log: (id: string): Key => ({ partition: buildKeys.partition(id), sort: 'log' }),
+  /** `last`: the number of the last event in the batch, from 1. So the batches after event n are those that sort after it. */
+  batch: (id: string, last: number): Key => ({
+    partition: buildKeys.partition(id),
+    sort: compose('event', String(last).padStart(12, '0')),
+  }),
+  batchPrefix: compose('event', ''),
+  stage: (id: string, index: number): Key => ({
+    partition: buildKeys.partition(id),
+    sort: compose('stage', String(index).padStart(5, '0')),
+  }),
+  stagePrefix: compose('stage', ''),
+  usage: (id: string, part: string): Key => ({ partition: buildKeys.partition(id), sort: compose('usage', part) }),
+  usagePrefix: compose('usage', ''),
 } as const;
 
 /** Table keys of contexts. The project is in the partition: what another project has cannot be found from here. */
