@@ -1,4 +1,5 @@
 // RUN: the only step that needs a root file system. The upper directory of its overlay is the change set; nothing is scanned but that.
+import { chmodSync, lchownSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { resolveUser } from '../container/user.ts';
@@ -34,6 +35,7 @@ export function prepareRun({ operation, step, image, input, ports }: StepInput<'
       const tree = await ports.layers.tree(image.layers, ports.signal);
       const user = resolveUser(operation.user, { passwd: textOf(tree, 'etc/passwd'), group: textOf(tree, 'etc/group') });
       await using scratch = await roots.scratch();
+      likeRoot(scratch.upper, tree);
       const mounts: SandboxMount[] = [];
       for (const [index, file] of files.entries()) {
         const source = join(scratch.files, String(index));
@@ -86,3 +88,11 @@ const textOf = (tree: MergedTree, path: string): string => {
 /** As runc does: HOME from the image's passwd unless the image sets it. */
 const withHome = (env: readonly string[], home: string): readonly string[] =>
   env.some((e) => e.startsWith('HOME=')) ? env : [...env, `HOME=${home}`];
+
+/** An overlay shows the attributes of its upper directory as those of `/`. */
+function likeRoot(upper: string, tree: MergedTree): void {
+  const root = tree.get('');
+  if (root === undefined) return;
+  if (process.getuid?.() === 0) lchownSync(upper, root.uid, root.gid);
+  chmodSync(upper, root.mode);
+}
