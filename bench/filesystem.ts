@@ -3,7 +3,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { must } from '../test/support/command.ts';
-import { unmountBelow } from '../test/support/peers.ts';
+import { unmountAt } from '../test/support/peers.ts';
 
 export type FilesystemKind = 'ext4' | 'tmpfs';
 
@@ -28,8 +28,7 @@ export async function makeFilesystem(kind: FilesystemKind, folder: string, gigab
     path,
     description: kind === 'tmpfs' ? 'tmpfs' : 'ext4 with a journal (data=ordered) in an image file on a loop device',
     [Symbol.asyncDispose]: async () => {
-      await unmountBelow(path);
-      await must(['umount', '-l', path]);
+      await unmountAt(path);
       await rm(image, { force: true });
       await rm(path, { recursive: true, force: true });
     },

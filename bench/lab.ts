@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { debianImage, layerOf, writeArchive } from '../test/support/base-images.ts';
 import type { Builder, BuilderName } from '../test/support/builder.ts';
 import { attempt, installed, must } from '../test/support/command.ts';
-import { buildahMissing, dockerMissing, openStore, startDocker, unmountBelow } from '../test/support/peers.ts';
+import { buildahMissing, dockerMissing, openStore, startDocker, unmountAt } from '../test/support/peers.ts';
 import { slipwayBuilder } from '../test/support/slipway.ts';
 import { aptBase, base } from './contexts.ts';
 import { type Filesystem, type FilesystemKind, makeFilesystem } from './filesystem.ts';
@@ -16,6 +16,8 @@ export interface LabOptions {
   /** On the machine's disk. */
   readonly folder: string;
   readonly only?: readonly BuilderName[];
+  /** What a RUN of docker gets; see startDocker. */
+  readonly network: 'host' | 'bridge';
   /** Load the base that S6 needs. */
   readonly apt: boolean;
 }
@@ -50,7 +52,10 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     if (wanted('classic') || wanted('buildkit')) {
       const missing = await dockerMissing();
       if (missing === undefined) {
-        const docker = await startDocker(join(options.folder, 'dk'), { dataRoot: join(filesystem.path, 'docker') });
+        const docker = await startDocker(join(options.folder, 'dk'), {
+          dataRoot: join(filesystem.path, 'docker'),
+          network: options.network,
+        });
         closing.push(docker);
         for (const kind of ['classic', 'buildkit'] as const) if (wanted(kind)) builders.push(docker.builder(kind));
       } else for (const kind of ['classic', 'buildkit'] as const) absent.set(kind, missing);
@@ -92,7 +97,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
       absent,
       reset: async (builder) => {
         if (builder.name === 'slipway') {
-          await unmountBelow(home);
+          await unmountAt(home);
           await rm(home, { recursive: true, force: true });
           await must(['cp', '-a', pristine, home]);
         } else await builder.clearCache(keep);

@@ -1,4 +1,4 @@
-// npm run bench -- [--fs ext4|tmpfs] [--runs N] [--only slipway,buildkit] [--size GB] [--dir FOLDER] [S1 S4 ...]
+// npm run bench -- [--fs ext4|tmpfs] [--network host|bridge] [--runs N] [--only slipway,buildkit] [--size GB] [--dir FOLDER] [S1 S4 ...]
 //
 // Runs the scenarios for Slipway and its peers in turn, round by round, on one file system, and prints medians, the ratio to the best peer
 // and peak memory. Results go to bench/out/ as JSON. Needs root. See README.md.
@@ -20,6 +20,7 @@ const { values, positionals } = parseArgs({
     runs: { type: 'string' },
     only: { type: 'string' },
     size: { type: 'string', default: '40' },
+    network: { type: 'string', default: 'host' },
     dir: { type: 'string', default: tmpdir() },
   },
 });
@@ -30,6 +31,7 @@ function fail(message: string): never {
 }
 
 if (values.fs !== 'ext4' && values.fs !== 'tmpfs') fail(`--fs is ext4 or tmpfs, not ${values.fs}`);
+if (values.network !== 'host' && values.network !== 'bridge') fail(`--network is host or bridge, not ${values.network}`);
 if (process.getuid?.() !== 0) fail('The benchmark mounts a file system and runs daemons of its own: it needs root.');
 const names: readonly BuilderName[] = ['slipway', 'classic', 'buildkit', 'buildah', 'podman'];
 const only = values.only
@@ -114,6 +116,7 @@ try {
     kind: values.fs,
     gigabytes: Number(values.size),
     folder,
+    network: values.network,
     apt: chosen.some((scenario) => scenario.id === 'S6'),
     ...(only === undefined ? {} : { only }),
   });

@@ -29,13 +29,13 @@ async function clientConfig(folder: string): Promise<Record<string, string>> {
   return { DOCKER_CONFIG: config, REGISTRY_AUTH_FILE: join(config, 'config.json') };
 }
 
-/** Unmounts whatever is still mounted below a folder, deepest first. */
-export async function unmountBelow(folder: string): Promise<void> {
+/** Unmounts whatever is still mounted at a folder and below it, deepest first. */
+export async function unmountAt(folder: string): Promise<void> {
   const mounts = (await readFile('/proc/self/mounts', 'utf8'))
     .split('\n')
     .map((line) => line.split(/\s+/)[1] ?? '')
     .map((path) => path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))))
-    .filter((path) => path.startsWith(`${folder}/`))
+    .filter((path) => path === folder || path.startsWith(`${folder}/`))
     .sort((a, b) => b.length - a.length);
   for (const path of mounts) await must(['umount', '-l', path]);
 }
@@ -44,6 +44,11 @@ export interface DockerOptions {
   /** Where images live. Default `<folder>/data`. */
   readonly dataRoot?: string;
   readonly storageDriver?: 'overlay2' | 'vfs';
+  /**
+   * What a RUN gets. `host` (default): this machine's network. `bridge`: what docker gives by default, a bridge of its own; the daemon then
+   * runs in a network namespace of its own, so that the machine's rules and links stay as they are, and neither RUN nor push reaches anything.
+   */
+  readonly network?: 'host' | 'bridge';
 }
 
 export interface Docker extends AsyncDisposable {
@@ -85,6 +90,7 @@ function childrenOf(pid: number): Promise<number[]> {
 export async function startDocker(folder: string, options: DockerOptions = {}): Promise<Docker> {
   const socket = join(folder, 'd.sock');
   const data = options.dataRoot ?? join(folder, 'data');
+  const bridge = options.network === 'bridge';
   const execRoot = join(folder, 'exec');
   const group = `slipway-${process.pid}-${process.hrtime.bigint().toString(36)}`;
   await mkdir(data, { recursive: true });
@@ -96,9 +102,11 @@ export async function startDocker(folder: string, options: DockerOptions = {}): 
   const daemon: ChildProcess = spawn(
     'setpriv',
     [
-      ...['--pdeathsig', 'TERM', '/usr/sbin/dockerd', '--config-file', config, '--data-root', data, '--exec-root', execRoot],
+      ...['--pdeathsig', 'TERM', ...(bridge ? ['unshare', '--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'] : [])],
+      ...['/usr/sbin/dockerd', '--config-file', config, '--data-root', data, '--exec-root', execRoot],
       ...['--pidfile', join(folder, 'd.pid'), '-H', `unix://${socket}`, '--storage-driver', options.storageDriver ?? 'overlay2'],
-      ...['--bridge=none', '--iptables=false', '--ip6tables=false', '--cgroup-parent', `/${group}`],
+      ...(bridge ? [] : ['--bridge=none', '--iptables=false', '--ip6tables=false']),
+      ...['--cgroup-parent', `/${group}`],
       ...['--log-level', 'warn'],
     ],
     { stdio: ['ignore', log.fd, log.fd] },
@@ -129,8 +137,8 @@ export async function startDocker(folder: string, options: DockerOptions = {}): 
     for (const pid of children) if (await exists(`/proc/${pid}`)) await sleep(500);
     await log.close();
     // The daemon makes its data root a mount of its own.
-    await unmountBelow(folder);
-    if (options.dataRoot !== undefined) await unmountBelow(`${options.dataRoot}/..`.replace(/\/[^/]+\/\.\.$/, ''));
+    await unmountAt(folder);
+    if (options.dataRoot !== undefined) await unmountAt(options.dataRoot);
     await removeCgroups(group);
     await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
     if (options.dataRoot !== undefined)
@@ -156,8 +164,7 @@ export async function startDocker(folder: string, options: DockerOptions = {}): 
         await run(
           [
             'build',
-            '--network',
-            'host',
+            ...(bridge ? [] : ['--network', 'host']),
             ...(kind === 'buildkit' ? ['--progress', 'plain'] : []),
             ...buildFlags(request),
             request.context,
@@ -322,7 +329,7 @@ export async function openStore(folder: string, options: StoreOptions = {}): Pro
   return {
     builder,
     [Symbol.asyncDispose]: async () => {
-      await unmountBelow(folder);
+      await unmountAt(folder);
       await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
     },
   };
