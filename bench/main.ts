@@ -49,6 +49,9 @@ const say = (text: string) => process.stderr.write(`${text}\n`);
 /** skopeo has no store: it stands in the place of a builder in the rows that only move archives. */
 const skopeo = { name: 'skopeo', daemons: () => [] } as unknown as Builder;
 
+/** A command that takes longer than this hangs: milliseconds. */
+const longest = 10 * 60_000;
+
 async function once(
   lab: Lab,
   scenario: Scenario,
@@ -64,7 +67,7 @@ async function once(
     // Memory is watched in the last run alone, and a median of three or more is deaf to one run.
     const onStart = last ? (pid: number) => (sampler = watchMemory([pid, ...builder.daemons()], 20)) : () => undefined;
     try {
-      const outcome = await scenario.run(lab, builder, { onStart });
+      const outcome = await scenario.run(lab, builder, { onStart, signal: AbortSignal.timeout(longest) });
       await scenario.check(lab, builder, outcome);
       return { ms: outcome.milliseconds, ...(sampler === undefined ? {} : { peak: sampler.peak() }) };
     } finally {
