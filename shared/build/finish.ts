@@ -15,7 +15,7 @@ export interface Finished {
 }
 
 export async function finishBuild(
-  build: PreparedBuild,
+  build: Pick<PreparedBuild, 'tags'>,
   image: StageImage,
   ports: { readonly blobs: Blobs; readonly catalog: Catalog; readonly log: StepLog; readonly signal: AbortSignal },
 ): Promise<Finished> {

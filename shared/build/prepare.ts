@@ -23,6 +23,8 @@ export interface PreparePorts {
   readonly pull: (name: string, platform: Platform, signal: AbortSignal) => Promise<void>;
   readonly log: StepLog;
   readonly signal: AbortSignal;
+  /** What is built on, and for when no platform is asked for. Default: this machine. */
+  readonly host?: Platform;
 }
 
 export interface PreparedBuild {
@@ -41,7 +43,7 @@ export interface PreparedBuild {
 export async function prepareBuild(request: BuildRequest, ports: PreparePorts): Promise<PreparedBuild> {
   // F42: tags are checked before any work starts.
   const tags = request.tags.map(parseTarget);
-  const host = hostPlatform();
+  const host = ports.host ?? hostPlatform();
   const platform = request.platform === undefined ? host : parsePlatform(request.platform, host);
   const loaded = new Map<Digest, StageImage>();
   const definition = ports.log.start(`[internal] load build definition from ${request.dockerfile.name}`);

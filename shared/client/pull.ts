@@ -1,6 +1,7 @@
 // Pull (F10): a name to a manifest, an index to one platform, then the layers that are missing, then one commit. Until that commit
 // there is no image.
 import { isCode, SlipwayError } from '../errors.ts';
+import type { Layer } from '../layer/layer.ts';
 import { configLimit, parseConfig } from '../oci/config.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -8,6 +9,7 @@ import { type ImageIndex, type ImageManifest, isForeign, manifestLimit, parseMan
 import { mediaType } from '../oci/media-type.ts';
 import { choosePlatform, formatPlatform, type Platform, samePlatform } from '../oci/platform.ts';
 import { canonical, familiar, type Reference } from '../oci/reference.ts';
+import type { Bytes } from '../store/blobs.ts';
 import { collect } from '../stream/collect.ts';
 import { counted } from '../stream/counted.ts';
 import { eachOf } from './limit.ts';
@@ -26,6 +28,8 @@ export interface PullRequest {
   /** The platform asked for by name (then nothing else will do), or the machine's own. */
   readonly platform: { readonly wanted: Platform; readonly strict: boolean };
   readonly onEvent?: OnTransfer;
+  /** Sees the bytes of each layer that is fetched, on their way into the store; answers what is to be stored: the same bytes. */
+  readonly tap?: (layer: Layer, bytes: Bytes) => Bytes;
   readonly signal?: AbortSignal;
 }
 
@@ -150,7 +154,7 @@ function choose(index: ImageIndex, platform: PullRequest['platform'], reference:
 async function fetchBlobs(
   store: ImageStore,
   client: RegistryClient,
-  { reference, platform, onEvent, signal }: PullRequest,
+  { reference, platform, onEvent, tap, signal }: PullRequest,
   manifest: ImageManifest,
 ): Promise<void> {
   const { repository, path } = reference;
@@ -161,7 +165,7 @@ async function fetchBlobs(
     const bytes = await client.document(path, config, configLimit, signal);
     await store.blobs.put(ReadableStream.from([bytes]), config, signal === undefined ? {} : { signal });
   }
-  await checkPlatform(store, manifest, platform, reference);
+  const diffIds = await checkPlatform(store, manifest, platform, reference);
   const missing: Descriptor[] = [];
   for (const layer of layers) {
     const { digest } = layer;
@@ -177,7 +181,9 @@ async function fetchBlobs(
     const bytes = counted(client.blob(path, layer, either), (current) =>
       onEvent?.({ kind: 'layer', digest, state: 'Downloading', current, total: size }),
     );
-    await store.blobs.put(bytes, { digest, size }, { signal: either });
+    const diffId = diffIds[manifest.layers.findIndex((one) => one.digest === digest)];
+    const tapped = tap === undefined || diffId === undefined ? bytes : tap({ descriptor: layer, diffId }, bytes);
+    await store.blobs.put(tapped, { digest, size }, { signal: either });
     onEvent?.({ kind: 'layer', digest, state: 'Download complete' });
   });
   for (const blob of [config, ...layers]) {
@@ -186,16 +192,16 @@ async function fetchBlobs(
   for (const { digest } of missing) onEvent?.({ kind: 'layer', digest, state: 'Pull complete' });
 }
 
-/** The config agrees with its manifest, and with the platform when one was asked for by name. */
+/** The config agrees with its manifest, and with the platform when one was asked for by name. Answers its diffIDs; none of an artifact. */
 async function checkPlatform(
   store: ImageStore,
   manifest: ImageManifest,
   { wanted, strict }: PullRequest['platform'],
   reference: Reference,
-): Promise<void> {
+): Promise<readonly Digest[]> {
   const { config } = manifest;
   // An artifact's config is its own affair.
-  if (config.mediaType !== mediaType.ociConfig && config.mediaType !== mediaType.dockerConfig) return;
+  if (config.mediaType !== mediaType.ociConfig && config.mediaType !== mediaType.dockerConfig) return [];
   const blob = await store.blobs.open(config.digest);
   if (blob === undefined) throw new SlipwayError('STORE', `the config ${config.digest} is gone`);
   const image = parseConfig(await collect(blob.body, configLimit, config.digest));
@@ -211,6 +217,7 @@ async function checkPlatform(
       `image with reference ${familiar(reference)} was found but does not provide the specified platform (${formatPlatform(wanted)}); it is ${formatPlatform(image)}`,
     );
   }
+  return image.rootfs.diff_ids;
 }
 
 async function keep({ blobs, catalog }: ImageStore, repository: string, index: RemoteManifest): Promise<void> {

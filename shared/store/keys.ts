@@ -36,6 +36,14 @@
 //   layer#<hex digit>              | <diffID>            the layer's blobs with their member indexes, and its table of contents
 // Images (image/facts.ts)
 //   facts#<hex digit>              | <digest>            what a list of images shows of a manifest; made again when missing
+// Builds under way (workflow/): what one process leaves for the next; gone some weeks after
+//   work#<build>                   | log#<source>        how far a writer's log is, for the process that goes on with it
+//   work#<build>                   | failure             what a step of the build failed with last
+//   work#<build>                   | made#<key>          --no-cache: that this build itself made the step
+//   job#<build>                    | <stage>             the job that a runner works on: attempt, heartbeat, outcome
+//   job#<build>#<stage>            | claim#<key>         what the runner says a RUN made; counts once it was checked
+//   job#<build>#<stage>            | read#<digest>       a blob that the job may read
+//   job#<build>#<stage>            | sent#<digest>       a blob whose bytes the job sent
 //
 // Bucket                                                 what it holds
 // ---------------------------------------------------------------------------------------------------------------------------
@@ -179,6 +187,31 @@ export const layerKeys = {
 /** Table keys of what is known of an image without reading its documents again. */
 export const imageKeys = {
   facts: (digest: Digest): Key => ({ partition: compose('facts', firstDigit(digest)), sort: digest }),
+} as const;
+
+/** Table keys of builds under way. Build ids are made by the home and have no separator in them. */
+export const workKeys = {
+  log: (build: string, source: string): Key => ({ partition: compose('work', build), sort: compose('log', source) }),
+  failure: (build: string): Key => ({ partition: compose('work', build), sort: 'failure' }),
+  made: (build: string, key: Digest): Key => ({ partition: compose('work', build), sort: compose('made', key) }),
+} as const;
+
+/** Table keys of jobs. A job's own partition is all that its runner can write to. */
+export const jobKeys = {
+  job: (build: string, stage: number): Key => ({ partition: compose('job', build), sort: String(stage) }),
+  partition: (build: string, stage: number): string => compose('job', build, String(stage)),
+  claim: (build: string, stage: number, key: Digest): Key => ({
+    partition: jobKeys.partition(build, stage),
+    sort: compose('claim', key),
+  }),
+  read: (build: string, stage: number, digest: Digest): Key => ({
+    partition: jobKeys.partition(build, stage),
+    sort: compose('read', digest),
+  }),
+  sent: (build: string, stage: number, digest: Digest): Key => ({
+    partition: jobKeys.partition(build, stage),
+    sort: compose('sent', digest),
+  }),
 } as const;
 
 /** Keys of the bucket. `unique` names one attempt to store. */

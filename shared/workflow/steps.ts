@@ -1,0 +1,293 @@
+// A build as steps over stored state: what the states of the account's state machine do. Each loads what it needs by the build's id and
+// leaves its result behind; run again, it finds the result and changes nothing. Nothing but ids passes between them.
+import type { BuildRecord, BuildRecords } from '../build/build-records.ts';
+import { startConfig } from '../build/config-edit.ts';
+import { executeStage, type StageInput } from '../build/executor.ts';
+import { finishBuild } from '../build/finish.ts';
+import type { Plan, PlannedStage } from '../build/plan.ts';
+import type { ContextSource, LayerStore, ScratchFolder, StagePorts } from '../build/ports.ts';
+import { type PreparedBuild, prepareBuild } from '../build/prepare.ts';
+import type { BuildRequest } from '../build/request.ts';
+import type { StageImage } from '../build/stage-image.ts';
+import { type ErrorDocument, errorDocument, isCode, SlipwayError } from '../errors.ts';
+import type { LayerRecords } from '../layer/record.ts';
+import { formatPlatform, type Platform } from '../oci/platform.ts';
+import type { Blobs } from '../store/blobs.ts';
+import type { Catalog } from '../store/catalog.ts';
+import { workKeys } from '../store/keys.ts';
+import type { Json, Table } from '../store/table.ts';
+import { ScopedCache } from './build-cache.ts';
+import { settleClaim } from './settle.ts';
+import { isRunnerNeeded, openLog } from './source-log.ts';
+
+export interface WorkflowPorts {
+  readonly records: BuildRecords;
+  readonly blobs: Blobs;
+  readonly table: Table;
+  readonly catalog: Catalog;
+  readonly layers: LayerStore;
+  readonly layerRecords: LayerRecords;
+  readonly scratch: () => Promise<ScratchFolder>;
+  /** Fetches an image into the home. */
+  readonly pull: (name: string, platform: Platform, signal: AbortSignal) => Promise<void>;
+  /** Opens the context of a request that has one. */
+  readonly context: (request: BuildRequest, signal: AbortSignal) => Promise<ContextSource>;
+  /** What is built on when the request names no platform. */
+  readonly host: Platform;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+  /** Milliseconds between looks at whether the build was cancelled; 2000 unless told otherwise. */
+  readonly cancelCheck?: number;
+}
+
+/** A prepared build as JSON. */
+export interface StoredPlan {
+  readonly plan: Plan;
+  /** By stage index: what stages on an image or on scratch start from. */
+  readonly starts: Readonly<Record<string, StageImage>>;
+  /** By manifest digest: images that are copied from. */
+  readonly images: Readonly<Record<string, StageImage>>;
+  readonly contextPaths: readonly string[];
+  readonly tags: PreparedBuild['tags'];
+}
+
+/** Seconds for which what is under way is kept: far longer than a build can run. */
+const workLife = 30 * 24 * 3600;
+
+export const expiresOf =
+  ({ clock }: Pick<WorkflowPorts, 'clock'>) =>
+  (): number =>
+    Math.floor(clock() / 1000) + workLife;
+
+/** @throws CANCELLED when it has ended or somebody asked for that; NOT_FOUND */
+async function running(id: string, { records }: WorkflowPorts): Promise<BuildRecord> {
+  const build = await records.get(id);
+  if (build === undefined) throw new SlipwayError('NOT_FOUND', `there is no build ${id.slice(0, 80)}`);
+  if (build.state !== 'running' || build.cancelRequested !== undefined) throw new SlipwayError('CANCELLED', 'cancelled');
+  return build;
+}
+
+/** Runs `work` with a signal that fires when the build is cancelled, and with the log of `source`. */
+async function logged<T>(
+  id: string,
+  source: string,
+  ports: WorkflowPorts,
+  work: (log: StagePorts['log'], signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { records, table, clock } = ports;
+  const stop = new AbortController();
+  const watch = setInterval(() => {
+    // A failed look is no reason to stop: the next one tells.
+    records.isCancelled(id).then(
+      (cancelled) => cancelled && stop.abort(),
+      () => undefined,
+    );
+  }, ports.cancelCheck ?? 2000);
+  try {
+    const log = await openLog(records, { table, expires: expiresOf(ports) }, id, source, clock);
+    let result: T;
+    try {
+      result = await work(log.log, stop.signal);
+    } catch (error) {
+      // What the log cannot take must not hide why the work failed.
+      await log.close().catch(() => undefined);
+      throw error;
+    }
+    await log.close();
+    return result;
+  } catch (error) {
+    await recordFailure(id, error, ports);
+    throw error;
+  } finally {
+    clearInterval(watch);
+  }
+}
+
+/** Plans the build, fetching bases that are missing. Afterwards it has a plan. */
+export async function planBuildStep(id: string, ports: WorkflowPorts): Promise<void> {
+  const { records } = ports;
+  await records.start(id);
+  if ((await running(id, ports)).plan !== undefined) return;
+  const request = await records.request(id);
+  if (request.context.kind === 'directory') {
+    throw new SlipwayError('UNSUPPORTED', 'a folder of the client cannot be read here', {
+      hint: 'send the context first: POST /api/v1/contexts, then name it by its id',
+    });
+  }
+  await logged(id, 'plan', ports, async (log, signal) => {
+    const build = await prepareBuild(request, { ...ports, log, signal });
+    for (const warning of build.plan.warnings) log.warning(warning);
+    const stored: StoredPlan = {
+      plan: build.plan,
+      starts: Object.fromEntries(build.starts),
+      images: Object.fromEntries(build.images),
+      contextPaths: build.contextPaths,
+      tags: build.tags,
+    };
+    await records.savePlan(id, stored);
+  });
+}
+
+export async function planOf(id: string, { records }: Pick<WorkflowPorts, 'records'>): Promise<StoredPlan> {
+  const plan = (await records.plan(id)) as StoredPlan | undefined;
+  if (plan === undefined) throw new SlipwayError('INTERNAL', `build ${id} has no plan yet`);
+  return plan;
+}
+
+export interface ReadyStages {
+  /** Indices of the stages that can be run now, in order. */
+  readonly stages: readonly number[];
+  /** Whether the target is finished. */
+  readonly done: boolean;
+}
+
+/** Which stages can be run: those that are not finished and whose needs are. */
+export async function readyStages(id: string, ports: WorkflowPorts): Promise<ReadyStages> {
+  await running(id, ports);
+  const { plan } = await planOf(id, ports);
+  const finished = new Set(await ports.records.finishedStages(id));
+  const stages = plan.stages
+    .filter(({ index, needs }) => !finished.has(index) && needs.every((need) => finished.has(need)))
+    .map(({ index }) => index);
+  return { stages: finished.has(plan.target) ? [] : stages, done: finished.has(plan.target) };
+}
+
+/** What executing one stage takes, from what is stored. */
+export async function stageInput(id: string, index: number, stored: StoredPlan, records: BuildRecords): Promise<StageInput> {
+  const { plan } = stored;
+  const stage = plan.stages.find((one) => one.index === index);
+  if (stage === undefined) throw new SlipwayError('INTERNAL', `build ${id} has no stage ${index}`);
+  const needed = await records.stages(id, new Set(stage.needs));
+  const sources = new Map<number | string, StageImage>([...Object.entries(stored.images).map(withTime), ...needed]);
+  return { plan, stage, start: startOf(stage, stored, sources), sources };
+}
+
+/** JSON leaves `undefined` out. */
+const withTime = ([name, image]: [string, StageImage]): [string, StageImage] => [name, { ...image, time: image.time }];
+
+function startOf(
+  stage: PlannedStage,
+  { plan, starts }: StoredPlan,
+  sources: ReadonlyMap<number | string, StageImage>,
+): StageImage {
+  if (stage.base.kind !== 'stage') {
+    const start = starts[stage.index];
+    if (start === undefined) throw new SlipwayError('INTERNAL', `stage ${stage.index} has nothing to start from`);
+    return { ...start, time: start.time };
+  }
+  const base = sources.get(stage.base.stage);
+  if (base === undefined) throw new SlipwayError('INTERNAL', `stage ${stage.index} is run before stage ${stage.base.stage}`);
+  return { ...base, config: startConfig(base.config, plan.platform) };
+}
+
+export type StageOutcome =
+  | { readonly status: 'done' }
+  /** A RUN is not in the cache: a runner for this platform has to do it. Afterwards this step is taken again. */
+  | { readonly status: 'runner'; readonly platform: string };
+
+export const stageSource = (index: number): string => `stage-${index}`;
+
+/** The cache as this build's stage sees it. */
+export function cacheOf(
+  id: string,
+  input: Pick<StageInput, 'plan' | 'stage'>,
+  request: Pick<BuildRequest, 'noCache' | 'noCacheFilter'>,
+  ports: Pick<WorkflowPorts, 'table' | 'clock'>,
+  settle?: ConstructorParameters<typeof ScopedCache>[0]['settle'],
+): ScopedCache {
+  const { index, name } = input.stage;
+  const filtered = (request.noCacheFilter ?? []).some(
+    (wanted) => wanted === String(index) || (name !== undefined && wanted.toLowerCase() === name.toLowerCase()),
+  );
+  const noCache = request.noCache || filtered;
+  const { table } = ports;
+  return new ScopedCache({ table, build: id, noCache, expires: expiresOf(ports), ...(settle === undefined ? {} : { settle }) });
+}
+
+/**
+ * Executes a stage here, up to its first RUN that nobody has done yet. What a runner says it did is checked and taken into the cache on
+ * the way, so the image that is kept was put together here, from plan, cache and checked layers only.
+ */
+export async function runStageStep(id: string, index: number, ports: WorkflowPorts): Promise<StageOutcome> {
+  const { records } = ports;
+  await running(id, ports);
+  if ((await records.finishedStages(id)).includes(index)) return { status: 'done' };
+  const [stored, request] = await Promise.all([planOf(id, ports), records.request(id)]);
+  const input = await stageInput(id, index, stored, records);
+  try {
+    await logged(id, stageSource(index), ports, async (log, signal) => {
+      let context: Promise<ContextSource> | undefined;
+      const cache = cacheOf(id, input, request, ports, (key) => settleClaim(id, index, key, input.plan.epoch, ports, signal));
+      const image = await executeStage(input, {
+        blobs: ports.blobs,
+        layers: ports.layers,
+        clock: ports.clock,
+        scratch: ports.scratch,
+        cache,
+        log,
+        signal,
+        // The cache itself sees to it, because a stage may be gone through several times.
+        noCache: false,
+        roots: () =>
+          Promise.reject(
+            new SlipwayError('SANDBOX_UNAVAILABLE', 'RUN is not executed in a function', { details: { runner: 'needed' } }),
+          ),
+        ...(request.context.kind === 'none'
+          ? {}
+          : {
+              context: () => {
+                context ??= ports.context(request, signal);
+                return context;
+              },
+            }),
+      });
+      await records.saveStage(id, index, image);
+    });
+  } catch (error) {
+    if (!isRunnerNeeded(error)) throw error;
+    return { status: 'runner', platform: formatPlatform(input.plan.platform) };
+  }
+  return { status: 'done' };
+}
+
+/** Stores config and manifest, moves the tags, ends the build. Answers its record. */
+export async function finishStep(id: string, ports: WorkflowPorts): Promise<BuildRecord> {
+  const { records } = ports;
+  const build = await records.get(id);
+  if (build !== undefined && build.state === 'succeeded') return build;
+  await running(id, ports);
+  const stored = await planOf(id, ports);
+  const image = (await records.stages(id, new Set([stored.plan.target]))).get(stored.plan.target);
+  if (image === undefined)
+    throw new SlipwayError('INTERNAL', `build ${id} is not finished: stage ${stored.plan.target} is missing`);
+  const prepared = { tags: stored.tags };
+  const result = await logged(id, 'finish', ports, (log, signal) => finishBuild(prepared, image, { ...ports, log, signal }));
+  return records.succeed(id, result);
+}
+
+/** What a step of the build failed with; the last one counts, because a step that is tried again fails anew or not at all. */
+export async function recordFailure(id: string, error: unknown, ports: Pick<WorkflowPorts, 'table' | 'clock'>): Promise<void> {
+  if (isRunnerNeeded(error)) return;
+  const failure = JSON.parse(JSON.stringify(errorDocument(asKnown(error)))) as Json;
+  // Where even this cannot be written, the state machine's own words are all there is.
+  await ports.table.put(workKeys.failure(id), failure, { expires: expiresOf(ports)() }).catch(() => undefined);
+}
+
+/**
+ * Ends the build as failed: with what its step left behind, else with what the state machine was told. A build that somebody cancelled
+ * ends as cancelled. One that has ended stays as it is.
+ */
+export async function failStep(id: string, cause: string, ports: Pick<WorkflowPorts, 'records' | 'table'>): Promise<BuildRecord> {
+  const build = await ports.records.get(id);
+  if (build?.cancelRequested !== undefined) return ports.records.fail(id, { code: 'CANCELLED', message: 'cancelled' });
+  const known = (await ports.table.get(workKeys.failure(id)))?.value as ErrorDocument | undefined;
+  return ports.records.fail(id, known ?? { code: 'INTERNAL', message: `the build stopped: ${cause.slice(0, 2000)}` });
+}
+
+export const asKnown = (error: unknown): SlipwayError =>
+  error instanceof SlipwayError
+    ? error
+    : new SlipwayError('INTERNAL', error instanceof Error ? error.message : String(error), { cause: error });
+
+/** Whether trying the same step again can help: the store or another registry was in the way, not the build itself. */
+export const isPassing = (error: unknown): boolean => isCode(error, 'STORE', 'STORE_CONFLICT', 'TOO_MANY_REQUESTS', 'UPSTREAM');
