@@ -11,8 +11,9 @@ import { SlipwayError } from '../shared/errors.ts';
 import type { Platform } from '../shared/oci/platform.ts';
 import { parseReference, withDefaultTag } from '../shared/oci/reference.ts';
 import type { Engine } from './engine.ts';
+import { ProcessBuilds } from './process-builds.ts';
 import type { ReceivedContexts } from './received-contexts.ts';
-import { LocalBuilds } from './workflow.ts';
+import type { WorkflowPorts } from './workflow.ts';
 
 export interface BuildsOptions {
   readonly root: string;
@@ -21,12 +22,14 @@ export interface BuildsOptions {
   readonly contexts: () => Promise<ReceivedContexts>;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
+  /** Builds are stored, and outlive who asked for them: for a home that is served. */
+  readonly stored?: boolean;
 }
 
-export async function openBuilds({ root, parts, engine, contexts, clock }: BuildsOptions): Promise<BuildService> {
+export async function openBuilds({ root, parts, engine, contexts, clock, stored = false }: BuildsOptions): Promise<BuildService> {
   const { blobs, catalog, table } = parts;
   const { layers, roots, scratch } = await engine();
-  return new LocalBuilds({
+  const ports: WorkflowPorts = {
     blobs,
     catalog,
     clock,
@@ -37,11 +40,21 @@ export async function openBuilds({ root, parts, engine, contexts, clock }: Build
     pull: (name, platform, signal) => pull(parts, name, platform, signal),
     openContext: async (request, needed, log, signal) => {
       const { context } = request;
-      if (context.kind === 'stored') return (await contexts()).get(context.id);
+      if (context.kind === 'stored') {
+        if (context.project === undefined) return (await contexts()).get(context.id);
+        const { storedContext } = await import('../shared/build/stored-context.ts');
+        return storedContext(parts, context.project, context.id, signal);
+      }
       if (context.kind === 'none') throw new SlipwayError('CONTEXT', 'this build has no context');
       return walkContext(root, context.path, request.ignore, needed, log, signal, clock);
     },
-  });
+  };
+  if (!stored) return new ProcessBuilds(ports);
+  const [{ StoredBuilds }, { BuildRecords }] = await Promise.all([
+    import('./stored-builds.ts'),
+    import('../shared/build/build-records.ts'),
+  ]);
+  return new StoredBuilds(ports, new BuildRecords({ table, blobs, clock }));
 }
 
 async function pull(parts: ApiParts, name: string, wanted: Platform, signal: AbortSignal): Promise<void> {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createApi } from '../shared/api/app.ts';
 import type { ApiFetch } from '../shared/api/http.ts';
 import type { ApiParts } from '../shared/api/parts.ts';
+import type { BuildService } from '../shared/build/service.ts';
 import type { Remotes } from '../shared/client/remotes.ts';
 import { errnoOf, SlipwayError } from '../shared/errors.ts';
 import { TableCatalog } from '../shared/store/catalog-table.ts';
@@ -26,6 +27,8 @@ export interface HomeOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Milliseconds since 1970. */
   readonly now: () => number;
+  /** The API of this home is served to others: builds are stored, and nothing may name a directory of this machine. */
+  readonly served?: boolean;
 }
 
 /** SLIPWAY_HOME, else slipway/ in the user's data folder (XDG base directory specification). */
@@ -34,7 +37,7 @@ export function homeRoot(env: Readonly<Record<string, string | undefined>>): str
   return join(env.XDG_DATA_HOME || join(env.HOME || homedir(), '.local', 'share'), 'slipway');
 }
 
-export async function openHome({ env, now }: HomeOptions): Promise<Home> {
+export async function openHome({ env, now, served = false }: HomeOptions): Promise<Home> {
   const root = homeRoot(env);
   makeRoot(root);
   const blobs = await DiskBlobs.open(root);
@@ -54,6 +57,7 @@ export async function openHome({ env, now }: HomeOptions): Promise<Home> {
     );
     return contexts;
   };
+  let builds: Promise<BuildService & Partial<AsyncDisposable>> | undefined;
   const parts: ApiParts = {
     blobs,
     table,
@@ -65,18 +69,21 @@ export async function openHome({ env, now }: HomeOptions): Promise<Home> {
       );
       return remotes;
     },
-    async builds() {
-      const { openBuilds } = await import('./builds.ts');
-      return openBuilds({ root, parts, engine: openEngine, contexts: openContexts, clock });
+    builds() {
+      builds ??= import('./builds.ts').then(({ openBuilds }) =>
+        openBuilds({ root, parts, engine: openEngine, contexts: openContexts, clock, stored: served }),
+      );
+      return builds;
     },
     contexts: openContexts,
   };
   return {
     root,
     parts,
-    fetch: createApi(parts),
+    fetch: createApi(parts, { sameMachine: !served }),
     engine: openEngine,
     async [Symbol.asyncDispose]() {
+      if (builds !== undefined) await (await builds)[Symbol.asyncDispose]?.();
       if (contexts !== undefined) await (await contexts)[Symbol.asyncDispose]();
       // In reverse: the engine writes to the table.
       if (engine !== undefined) await (await engine)[Symbol.asyncDispose]();

@@ -1,5 +1,5 @@
 // Contexts that came as an archive, on standard input: kept beside the home until the command ends.
-
+import { randomUUID } from 'node:crypto';
 import { emptySource } from '../shared/build/copy-source.ts';
 import type { ContextSource, ScratchFolder } from '../shared/build/ports.ts';
 import type { ContextService, ReceivedContext } from '../shared/build/service.ts';
@@ -26,7 +26,8 @@ export class ReceivedContexts implements ContextService, AsyncDisposable {
       dockerfile: name,
       ...(signal === undefined ? {} : { signal }),
     });
-    const id = `archive-${this.#sources.size + 1}`;
+    // Not to be guessed: whoever names it can build from it.
+    const id = `archive-${randomUUID()}`;
     if (received.kind === 'dockerfile') {
       if (dockerfile !== undefined) {
         throw new SlipwayError('USAGE', 'standard input is a Dockerfile, and -f names another', {

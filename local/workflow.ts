@@ -1,18 +1,16 @@
 // Drives builds in this process: plan, then every stage whose needs are met, side by side, then the tags. What Step Functions does in an
 // account, with the same functions.
-import { randomUUID } from 'node:crypto';
-import { Channel } from '../shared/build/channel.ts';
-import { type BuildEvent, eventLog, type StepLog } from '../shared/build/events.ts';
+import type { StepLog } from '../shared/build/events.ts';
 import { executeStage } from '../shared/build/executor.ts';
 import { type Finished, finishBuild } from '../shared/build/finish.ts';
 import type { Plan, PlannedStage } from '../shared/build/plan.ts';
 import type { ContextSource, StagePorts } from '../shared/build/ports.ts';
 import { type PreparedBuild, prepareBuild } from '../shared/build/prepare.ts';
 import type { BuildRequest } from '../shared/build/request.ts';
-import type { BuildService } from '../shared/build/service.ts';
 import type { StageImage } from '../shared/build/stage-image.ts';
-import { errorDocument, isCode, SlipwayError } from '../shared/errors.ts';
+import { isCode } from '../shared/errors.ts';
 import type { Catalog } from '../shared/store/catalog.ts';
+import { failureOf } from './build-failure.ts';
 
 export interface WorkflowPorts extends Omit<StagePorts, 'log' | 'context' | 'noCache' | 'signal'> {
   readonly catalog: Catalog;
@@ -27,63 +25,13 @@ export interface WorkflowPorts extends Omit<StagePorts, 'log' | 'context' | 'noC
   ) => Promise<ContextSource>;
 }
 
-/** Why a build was stopped, when no stage of it failed. */
-const byUser = Symbol('cancelled by the user');
-
-interface Running {
-  readonly events: Channel<BuildEvent>;
-  readonly stop: AbortController;
-}
-
-export class LocalBuilds implements BuildService {
-  readonly #ports: WorkflowPorts;
-  readonly #running = new Map<string, Running>();
-
-  constructor(ports: WorkflowPorts) {
-    this.#ports = ports;
-  }
-
-  async start(request: BuildRequest): Promise<string> {
-    const id = randomUUID();
-    const running: Running = { events: new Channel(), stop: new AbortController() };
-    this.#running.set(id, running);
-    void this.#run(request, running);
-    return id;
-  }
-
-  async *events(id: string): AsyncGenerator<BuildEvent> {
-    const running = this.#running.get(id);
-    if (running === undefined) throw new SlipwayError('NOT_FOUND', `there is no build ${id}`);
-    yield* running.events.read();
-    this.#running.delete(id);
-  }
-
-  async cancel(id: string): Promise<void> {
-    this.#running.get(id)?.stop.abort(byUser);
-  }
-
-  async #run(request: BuildRequest, { events, stop }: Running): Promise<void> {
-    const { clock } = this.#ports;
-    const log = eventLog((event) => events.push(event), clock);
-    try {
-      const { digest, tags } = await runBuild(request, this.#ports, log, stop);
-      await events.push({ type: 'result', digest, tags, at: clock() });
-    } catch (error) {
-      const known = stop.signal.reason === byUser ? cancelled() : asKnown(error);
-      await events.push({ type: 'error', failure: errorDocument(known), at: clock() });
-    }
-    events.end();
-  }
-}
-
-const cancelled = (): SlipwayError => new SlipwayError('CANCELLED', 'cancelled');
-
-const asKnown = (error: unknown): SlipwayError =>
-  error instanceof SlipwayError
-    ? error
-    : new SlipwayError('INTERNAL', error instanceof Error ? error.message : String(error), { cause: error });
-
-async function runBuild(request: BuildRequest, ports: WorkflowPorts, log: StepLog, stop: AbortController): Promise<Finished> {
+/** One build from request to tags. `stop` ends it. */
+export async function runBuild(
+  request: BuildRequest,
+  ports: WorkflowPorts,
+  log: StepLog,
+  stop: AbortController,
+): Promise<Finished> {
   const { signal } = stop;
   const build = await prepareBuild(request, { catalog: ports.catalog, blobs: ports.blobs, pull: ports.pull, log, signal });
   for (const warning of build.plan.warnings) log.warning(warning);
@@ -142,7 +90,7 @@ async function runStages(
   }
   await Promise.allSettled(finished.values());
   // Kept by the first that aborted: what failed after it failed because of it, or no longer matters.
-  if (stop.signal.aborted) throw stop.signal.reason === byUser ? cancelled() : stop.signal.reason;
+  if (stop.signal.aborted) throw failureOf(stop.signal.reason, stop.signal);
   return finished.get(plan.target) as Promise<StageImage>;
 }
 

@@ -1,26 +1,34 @@
 // The control API: one function from request to response, for the command line (in process, in the embedded home), for a server and
 // for Lambda. Each subject is a module of routes, loaded at its first use, so that `slipway images` never loads the builder.
 import { type ApiFetch, errorResponse } from './http.ts';
-import type { ApiParts } from './parts.ts';
+import type { ApiParts, ApiTrust } from './parts.ts';
 import { dispatch, type Route } from './router.ts';
 
 interface Subject {
   readonly prefix: string;
   /** Only this path, nothing below it: an image may be called `pull`. */
   readonly exact?: true;
-  readonly load: (parts: ApiParts) => Promise<readonly Route[]>;
+  readonly load: (parts: ApiParts, trust: ApiTrust) => Promise<readonly Route[]>;
 }
 
 /** Longer prefixes first. */
 const subjects: readonly Subject[] = [
-  { prefix: '/api/v1/contexts', load: async (parts) => (await import('./contexts.ts')).contextRoutes(await parts.contexts()) },
-  { prefix: '/api/v1/builds', load: async (parts) => (await import('./builds.ts')).buildRoutes(await parts.builds()) },
+  {
+    prefix: '/api/v1/contexts/archive',
+    exact: true,
+    load: async (parts) => (await import('./archive-contexts.ts')).archiveRoutes(parts),
+  },
+  { prefix: '/api/v1/contexts', load: async (parts) => (await import('./contexts.ts')).contextRoutes(parts) },
+  { prefix: '/api/v1/builds', load: async (parts, trust) => (await import('./builds.ts')).buildRoutes(parts, trust) },
+  { prefix: '/api/v1/blobs', load: async (parts) => (await import('./blobs.ts')).blobRoutes(parts) },
+  { prefix: '/api/v1', exact: true, load: async () => (await import('./about.ts')).aboutRoutes() },
+  { prefix: '/api/openapi.json', exact: true, load: async () => (await import('./about.ts')).aboutRoutes() },
   { prefix: '/api/v1/images/pull', exact: true, load: async (parts) => (await import('./transfer.ts')).transferRoutes(parts) },
   { prefix: '/api/v1/images/push', exact: true, load: async (parts) => (await import('./transfer.ts')).transferRoutes(parts) },
   { prefix: '/api/v1/images', load: async (parts) => (await import('./images.ts')).imageRoutes(parts) },
 ];
 
-export function createApi(parts: ApiParts): ApiFetch {
+export function createApi(parts: ApiParts, trust: ApiTrust = { sameMachine: false }): ApiFetch {
   const loaded = new Map<Subject, Promise<readonly Route[]>>();
   return async (request) => {
     try {
@@ -29,8 +37,10 @@ export function createApi(parts: ApiParts): ApiFetch {
       if (subject === undefined) return await dispatch([], request);
       let routes = loaded.get(subject);
       if (routes === undefined) {
-        routes = subject.load(parts);
+        routes = subject.load(parts, trust);
         loaded.set(subject, routes);
+        // What could not be loaded now is tried again by the next request.
+        routes.catch(() => loaded.delete(subject));
       }
       return await dispatch(await routes, request);
     } catch (error) {

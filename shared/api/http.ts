@@ -27,16 +27,47 @@ export function json(value: unknown, status = 200): ApiResponse {
   return { status, headers: { 'content-type': 'application/json' }, body: Buffer.from(JSON.stringify(value)) };
 }
 
-/** One JSON document a line, as they come. An error in the middle becomes a last line `{"error": {...}}`. */
-export function ndjson(events: AsyncIterable<unknown>): ApiResponse {
+/**
+ * One JSON document a line, as they come. An error in the middle becomes a last line `{"error": {...}}`. With `heartbeat` (milliseconds)
+ * an empty line says now and then that the connection lives, while there is nothing to tell.
+ */
+export function ndjson(events: AsyncIterable<unknown>, heartbeat?: number): ApiResponse {
   async function* lines(): AsyncGenerator<Uint8Array> {
     try {
-      for await (const event of events) yield Buffer.from(`${JSON.stringify(event)}\n`);
+      const told = heartbeat === undefined ? events : withHeartbeat(events, heartbeat);
+      for await (const event of told) yield event === silence ? newline : Buffer.from(`${JSON.stringify(event)}\n`);
     } catch (error) {
       yield Buffer.from(`${JSON.stringify({ error: errorDocument(asKnown(error)) })}\n`);
     }
   }
   return { status: 200, headers: { 'content-type': 'application/x-ndjson' }, body: lines() };
+}
+
+const silence = Symbol('silence');
+const newline = Buffer.from('\n');
+
+async function* withHeartbeat(events: AsyncIterable<unknown>, every: number): AsyncGenerator<unknown> {
+  const iterator = events[Symbol.asyncIterator]();
+  try {
+    for (let next = iterator.next(); ; ) {
+      let timer: NodeJS.Timeout | undefined;
+      const quiet = new Promise<typeof silence>((resolve) => {
+        timer = setTimeout(resolve, every, silence);
+      });
+      const first = await Promise.race([next, quiet]);
+      clearTimeout(timer);
+      if (first === silence) {
+        yield silence;
+        continue;
+      }
+      if (first.done === true) return;
+      yield first.value;
+      next = iterator.next();
+    }
+  } finally {
+    // Not awaited: it may be waiting for an event that never comes. Its failure is nobody's any more.
+    iterator.return?.().catch(() => undefined);
+  }
 }
 
 /** A stream of bytes, e.g. an archive. */
@@ -59,8 +90,8 @@ export async function readAll(body: AsyncIterable<Uint8Array> | Uint8Array | nul
   return Buffer.concat(chunks);
 }
 
-export async function readJson(request: ApiRequest): Promise<unknown> {
-  const text = await readAll(request.body, maxJsonBytes, 'the request');
+export async function readJson(request: ApiRequest, limit = maxJsonBytes): Promise<unknown> {
+  const text = await readAll(request.body, limit, 'the request');
   try {
     return JSON.parse(text.toString('utf8'));
   } catch (cause) {

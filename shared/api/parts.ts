@@ -18,3 +18,12 @@ export interface ApiParts {
   /** Contexts that travel; opened at the first use. */
   contexts(): Promise<ContextService>;
 }
+
+/** Who speaks to the API. */
+export interface ApiTrust {
+  /**
+   * The caller is a user of this very machine (the command line, in process): requests may name its directories. A server never says so:
+   * a client could have any file of the server put into an image.
+   */
+  readonly sameMachine: boolean;
+}

@@ -17,3 +17,6 @@ export function checked<S extends z.ZodMiniType>(schema: S, value: unknown, what
     details: { issues: result.error.issues.slice(0, 20).map((i) => ({ path: i.path.map(String), message: i.message })) },
   });
 }
+
+/** A digest, e.g. sha256:<64 hex digits>. */
+export const digestText = z.string().check(z.regex(/^(?:sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$/));

@@ -1,13 +1,34 @@
-// What drives builds in a home: in the embedded one a loop in this process (local/workflow.ts), in an account Step Functions.
+// What drives builds in a home: in the embedded one a loop in this process (local/), in an account Step Functions.
 import type { Bytes } from '../store/blobs.ts';
-import type { BuildEvent } from './events.ts';
+import type { BuildRecord, Usage } from './build-records.ts';
 import type { BuildRequest } from './request.ts';
+import type { NumberedEvent } from './stored-log.ts';
+
+export interface BuildDetails extends BuildRecord {
+  /** What all its parts used so far. */
+  readonly usage?: Usage;
+}
+
+export interface FollowOptions {
+  /** Number of the last event seen; 0 for none. */
+  readonly after?: number;
+  readonly signal?: AbortSignal;
+}
 
 export interface BuildService {
-  /** Checks the request as far as it can without working, starts it, and answers its id. */
-  start(request: BuildRequest): Promise<string>;
-  /** The events from the first one on, to the last; follows a build that is running. NOT_FOUND for an unknown id. */
-  events(id: string): AsyncIterable<BuildEvent>;
+  /** Checks the request as far as it can without working, starts it, and answers its id. The same `clientToken` starts nothing twice. */
+  start(request: BuildRequest, options?: { readonly clientToken?: string; readonly by?: string }): Promise<string>;
+  /** Newest first. `after`: the id of the last one of the page before. */
+  list(page: { readonly after?: string; readonly limit: number }): Promise<readonly BuildRecord[]>;
+  /** NOT_FOUND for an unknown id. */
+  get(id: string): Promise<BuildDetails>;
+  /**
+   * The events after a number; follows a build that is running, to its last event (`result` or `error`). NOT_FOUND for an unknown id.
+   * Ends early when it has to (a time limit of where it runs, the signal): go on after the last number.
+   */
+  events(id: string, options?: FollowOptions): AsyncIterable<NumberedEvent>;
+  /** The events after a number that are there now, at most `limit`. */
+  page(id: string, page: { readonly after: number; readonly limit: number }): Promise<readonly NumberedEvent[]>;
   /** Stops it within seconds; its last event is then an `error` with code CANCELLED. No error when it has ended. */
   cancel(id: string): Promise<void>;
 }

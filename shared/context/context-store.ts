@@ -32,6 +32,27 @@ function placeOf(record: TableRecord | undefined): Place | undefined {
   return { blob, offset, size };
 }
 
+export interface Offered {
+  readonly id: Digest;
+  /** Entries in the list. */
+  readonly files: number;
+  /** In the order of the list. */
+  readonly missing: readonly Digest[];
+}
+
+export const incomplete = (id: string): SlipwayError =>
+  new SlipwayError('CONTEXT', `the context ${id} is not complete: some of its files were never sent`, {
+    hint: 'Send what is missing and complete it first (POST /api/v1/contexts/ID/complete says what).',
+  });
+
+/** Projects keep what is in contexts apart. The name becomes a part of keys and URLs. */
+export function checkProject(name: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(name)) return name;
+  throw new SlipwayError('USAGE', `${JSON.stringify(name.slice(0, 140))} is not the name of a project`, {
+    hint: 'Use letters, digits, and . _ - inside; at most 128 characters.',
+  });
+}
+
 export class ContextStore {
   readonly #blobs: Blobs;
   readonly #table: Table;
@@ -132,15 +153,55 @@ export class ContextStore {
     }
   }
 
-  /** Keeps a list and answers its id. */
-  async saveList(context: Context, options: Options = {}): Promise<Digest> {
+  /** Makes a large body known that reached the blobs by another way, under the same condition as `adoptPack`. */
+  async adoptBody(digest: Digest, size: number, options: Options = {}): Promise<void> {
+    if (size <= maxPackedBody) throw new SlipwayError('USAGE', `a body of ${size} bytes belongs into a pack`);
+    await this.#record(digest, [{ digest, size, offset: 0 }], options);
+  }
+
+  /** Keeps a list and answers its id. `complete`: all its bodies are here; only then can it be built from. */
+  async saveList(context: Context, options: Options & { readonly complete?: boolean } = {}): Promise<Digest> {
     const bytes = context.encode();
     async function* once() {
       yield bytes;
     }
     const { digest } = await this.#blobs.put(once(), {}, options);
-    await this.#table.put(contextKeys.list(this.#project, digest), { files: context.entries.length }, {}, options);
+    const value = { files: context.entries.length, ...(options.complete === true ? { complete: true } : {}) };
+    await this.#table.put(contextKeys.list(this.#project, digest), value, {}, options);
     return digest;
+  }
+
+  /** Keeps a list, and answers which of its bodies this project has not got. */
+  async offer(context: Context, options: Options = {}): Promise<Offered> {
+    const digests = context.entries.flatMap((entry) => (entry.type === 'file' && entry.size > 0 ? [entry.digest!] : []));
+    const missing = await this.missing(digests, options);
+    const id = await this.saveList(context, { ...options, complete: missing.length === 0 });
+    return { id, files: context.entries.length, missing };
+  }
+
+  /** What is known of a list without reading it. Absence is `undefined`. */
+  async listFacts(
+    id: Digest,
+    options: Options = {},
+  ): Promise<{ readonly files: number; readonly complete: boolean } | undefined> {
+    const record = await this.#table.get(contextKeys.list(this.#project, id), options);
+    if (record === undefined) return undefined;
+    const { files, complete } = record.value as { readonly files: number; readonly complete?: boolean };
+    return { files, complete: complete === true };
+  }
+
+  /**
+   * A list that can be built from. CONTEXT when not all of its bodies have come: results that the cache has for their digests are no
+   * proof that this project has them.
+   */
+  async openList(id: Digest, options: Options = {}): Promise<Context> {
+    const facts = await this.listFacts(id, options);
+    const context = facts === undefined ? undefined : await this.loadList(id, options);
+    if (facts === undefined || context === undefined) {
+      throw new SlipwayError('NOT_FOUND', `there is no context ${id} in the project ${this.#project}`);
+    }
+    if (!facts.complete) throw incomplete(id);
+    return context;
   }
 
   /** The list that this project saved under `id`. Absence is `undefined`. */

@@ -82,7 +82,11 @@ export interface BlobLinks {
     blob: BlobStat,
     request: { readonly seconds: number },
   ): Promise<{ readonly url: string; readonly headers: Readonly<Record<string, string>>; readonly id: string }>;
-  confirm(id: string, blob: BlobStat): Promise<BlobStat>;
+  /**
+   * Makes the blob visible. With `proven`, that the blob is there is not enough: UPLOAD_UNKNOWN unless these very bytes came by this id
+   * (who only knows a digest has nothing; after a lost answer the bytes may have to be sent again).
+   */
+  confirm(id: string, blob: BlobStat, options?: { readonly proven?: boolean }): Promise<BlobStat>;
 }
 
 export interface LocalBlobs {

@@ -69,7 +69,7 @@ export async function buildHome() {
   const context = join(root, 'the-context');
   await mkdir(context);
 
-  const follow = async (id: string): Promise<Built> => summary(await Array.fromAsync(builds.events(id)));
+  const follow = async (id: string): Promise<Built> => summary(await Array.fromAsync(builds.events(id), ({ event }) => event));
   return {
     root,
     blobs,

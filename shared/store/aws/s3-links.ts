@@ -55,7 +55,7 @@ export class S3Links implements BlobLinks {
     return { url, headers: { [checksumHeader]: checksum, 'content-length': String(blob.size) }, id };
   }
 
-  async confirm(id: string, blob: BlobStat): Promise<BlobStat> {
+  async confirm(id: string, blob: BlobStat, { proven = false }: { readonly proven?: boolean } = {}): Promise<BlobStat> {
     const checksum = this.#checksum(blob);
     const there = await this.#shelf.find(blob.digest, undefined);
     const key = objectKeys.blob(blob.digest, checkId(id));
@@ -63,7 +63,7 @@ export class S3Links implements BlobLinks {
     const object = await this.#bucket.head(key, undefined);
     if (object === undefined) {
       // Confirmed before, lost to another writer then, and its object deleted.
-      if (there !== undefined) return { digest: blob.digest, size: there.size };
+      if (there !== undefined && !proven) return { digest: blob.digest, size: there.size };
       throw new SlipwayError('UPLOAD_UNKNOWN', `no bytes arrived for ${blob.digest} under ${id}`, {
         hint: 'Send them to the URL first, with all the headers that came with it.',
       });
