@@ -25,7 +25,8 @@ export function overlayRoots({ sandbox, records, unpacked, scratch }: OverlayRoo
         const below = () => records.tree(layers.slice(0, index), signal === undefined ? {} : { signal });
         lowers.push(await unpacked.directory(layer, below, signal === undefined ? {} : { signal }));
       }
-      return lowers;
+      // Overlayfs refuses a directory that is there twice (equal layers are one directory). The upper one hides all of the lower.
+      return lowers.filter((path, index) => lowers.lastIndexOf(path) === index);
     },
     async scratch() {
       const folder = await scratch();
