@@ -188,7 +188,7 @@ async function inputs(path: string, file: string | undefined, io: Io, client: Ap
       hint: 'give the folder, and the Dockerfile with -f',
     });
   }
-  const dockerfile = file === '-' ? { name: '-', text: await text(io.stdin) } : await readDockerfile(root, file, io);
+  const dockerfile = file === '-' ? { name: 'Dockerfile', text: await text(io.stdin) } : await readDockerfile(root, file, io);
   const own = file === undefined || file === '-' ? undefined : await readIfThere(`${resolve(io.cwd, file)}.dockerignore`);
   const ignoreText = own ?? (await readIfThere(join(root, '.dockerignore')));
   const ignoreName = own === undefined ? '.dockerignore' : `${basename(file as string)}.dockerignore`;

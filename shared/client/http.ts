@@ -41,6 +41,8 @@ export interface HttpOptions {
   readonly random?: () => number;
   /** Milliseconds of silence after which a connection counts as broken. */
   readonly silence?: number;
+  /** Milliseconds within which a connection must stand, TLS included. Default: 10 s. */
+  readonly connection?: number;
   /** Where proxies are named. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
@@ -188,6 +190,18 @@ export class HttpClient implements Disposable {
       request.setTimeout(silence, () =>
         request.destroy(Object.assign(new Error(`nothing heard for ${silence / 1000} s`), { code: 'ETIMEDOUT' })),
       );
+      // A machine that is not there never answers: no reason to wait as long as for a slow answer, or to try again.
+      const within = this.#options.connection ?? 10_000;
+      request.once('socket', (socket) => {
+        if (!socket.connecting) return;
+        const late = setTimeout(
+          () => request.destroy(Object.assign(new Error(`no connection within ${within / 1000} s`), { code: 'ENOTCONN' })),
+          within,
+        );
+        const done = () => clearTimeout(late);
+        socket.once(tls ? 'secureConnect' : 'connect', done);
+        request.once('close', done);
+      });
       request.on('response', (answer) => resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body: answer, url }));
       request.on('error', reject);
       if (body === undefined) request.end();
