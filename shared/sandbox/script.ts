@@ -172,7 +172,10 @@ export function innerScript(f: InnerFacts): string {
   // Filled already, so that all that follows is one table and one process.
   say('ordinary dev; line "$run/dev" none bind,nosuid,nodev,noexec');
   say(`ordinary sys; ${f.rootless ? 'line /sys none rbind,ro,nosuid,nodev,noexec' : 'line sysfs sysfs nosuid,nodev,noexec,ro'}`);
-  for (const name of deviceNames) say(`at=/dev/${name}; line /dev/${name} none bind`);
+  // A read-only mount of a device can be written to all the same, but root inside can then not change the machine's own node: its mode,
+  // owner and times. In a user namespace nobody is its owner.
+  const node = f.rootless ? 'bind' : 'bind,ro';
+  for (const name of deviceNames) say(`at=/dev/${name}; line /dev/${name} none ${node}`);
   say(`at=/dev/pts; line devpts devpts nosuid,noexec,newinstance,ptmxmode=0666,mode=0620${f.rootless ? '' : ',gid=5'}`);
   say(`at=/dev/shm; line shm tmpfs nosuid,nodev,noexec,mode=1777,size=${shmBytes}`);
   say('at=/dev/mqueue; line mqueue mqueue nosuid,nodev,noexec');
@@ -180,7 +183,7 @@ export function innerScript(f: InnerFacts): string {
   if (f.terminal) say('at=/dev/console; line "$(readlink /proc/self/fd/0)" none bind');
   for (const path of maskedPaths) {
     if (!f.has(path)) continue;
-    say(`at=${path}; ${f.isDirectory(path) ? 'line tmpfs tmpfs ro,size=4k,mode=555' : 'line /dev/null none bind'}`);
+    say(`at=${path}; ${f.isDirectory(path) ? 'line tmpfs tmpfs ro,size=4k,mode=555' : `line /dev/null none ${node}`}`);
   }
   // The control groups that come along may be the user's own to write to.
   if (f.rootless && f.isDirectory('/sys/fs/cgroup')) say('at=/sys/fs/cgroup; line masked tmpfs ro,size=4k,mode=555');

@@ -57,7 +57,7 @@ describe.skipIf(why !== undefined && !process.env.CI)(`determinism${why ? ` (${w
     await must([
       'sh',
       '-c',
-      'cd "$1" && ln -s a sub/link && ln sub/a sub/hard && chmod 4755 sub/noise && chmod 750 sub/deep',
+      'cd "$1" && ln -s a sub/link && ln sub/a sub/hard && chmod 4755 sub/noise && chmod 2775 sub/deep',
       'sh',
       context,
     ]);

@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -56,6 +57,16 @@ describe.skipIf(why)(`util-linux sandbox${why ? ` (${why})` : ''}`, { timeout: 6
       const result = await sh('echo "slipway: failed to execute x: y" >&2; echo more >&2; nosuch');
       expect(result).toMatchObject({ exitCode: 127, stderr: expect.stringContaining('slipway: failed to execute x: y\nmore\n') });
       expect(result.notStarted).toBeUndefined();
+    });
+
+    test("cannot change the machine's own devices, but use them", async () => {
+      const before = statSync('/dev/full');
+      const { stdout } = await sh(
+        'for d in null zero full random urandom tty; do chmod 600 /dev/$d; chown 5 /dev/$d; touch -d @1000 /dev/$d; done; echo x >/dev/null && head -c 3 /dev/zero | wc -c',
+      );
+      expect(stdout).toBe('3\n');
+      const { mode, uid, mtimeMs } = statSync('/dev/full');
+      expect({ mode, uid, mtimeMs }).toEqual({ mode: before.mode, uid: before.uid, mtimeMs: before.mtimeMs });
     });
 
     test('a signal that ends it is 128 + n', async () => {
