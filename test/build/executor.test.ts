@@ -219,6 +219,16 @@ describe('the cache', () => {
     expect((await home.build(dockerfile)).digest).toBe(first.digest);
   });
 
+  it('stacks layers that are equal', async () => {
+    const { error, digest } = await home.build(
+      'FROM scratch\nRUN write /x 1\nRUN print a\nRUN print b\nRUN print c\nRUN print d',
+    );
+    expect(error).toBeUndefined();
+    expect(digest).toBeDefined();
+    // What each step saw below itself: the layer of /x, and above it the one empty layer, however often it is there.
+    expect(home.sandbox.specs.map(({ root }) => (root.kind === 'overlay' ? root.lowers.length : -1))).toEqual([0, 1, 2, 2, 2]);
+  });
+
   it('F75 keeps what was finished before a failure', async () => {
     const failed = await home.build(`FROM scratch\n${run}\n${copy}\nRUN exit 1`);
     expect(failed.error).toMatchObject({ code: 'STEP_FAILED', where: { start: { line: 4 } } });
@@ -265,6 +275,8 @@ describe('a failing step', () => {
     ['USER nobody\nWORKDIR /x', /nobody/],
   ])('%s is told at its line', async (steps, message) => {
     const { error } = await home.build(`FROM scratch AS b\nRUN write /x 1\nFROM scratch\n${steps}`);
+    // An error of the build: none of those that stand for docker run's own exit codes.
+    expect(error?.code).not.toMatch(/^RUN_/);
     expect(error?.message).toMatch(message);
     expect(error?.where?.start.line).toBe(3 + steps.split('\n').length);
   });

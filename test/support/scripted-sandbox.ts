@@ -83,6 +83,9 @@ export function scriptedSandbox(): ScriptedSandbox {
     said: (name) => gate(name).promise,
     async run(spec, options = {}) {
       throwIfCancelled(options.signal);
+      // As overlayfs answers: ELOOP.
+      if (spec.root.kind === 'overlay' && new Set(spec.root.lowers).size < spec.root.lowers.length)
+        throw new SlipwayError('SANDBOX', 'a directory is in the overlay twice');
       const text = spec.args.at(-1) as string;
       ran.push(text);
       specs.push(spec);
