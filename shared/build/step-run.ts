@@ -2,8 +2,8 @@
 import { chmodSync, lchownSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { resolveUser } from '../container/user.ts';
-import { SlipwayError } from '../errors.ts';
+import { type ResolvedUser, resolveUser } from '../container/user.ts';
+import { isCode, SlipwayError } from '../errors.ts';
 import type { MergedTree } from '../layer/merged.ts';
 import { sha256 } from '../oci/digest.ts';
 import type { SandboxMount } from '../sandbox/sandbox.ts';
@@ -33,7 +33,7 @@ export function prepareRun({ operation, step, image, input, ports }: StepInput<'
       const { signal } = ports;
       const lowers = await roots.lowers(image.layers, signal);
       const tree = await ports.layers.tree(image.layers, ports.signal);
-      const user = resolveUser(operation.user, { passwd: textOf(tree, 'etc/passwd'), group: textOf(tree, 'etc/group') });
+      const user = userOf(operation.user, tree);
       await using scratch = await roots.scratch();
       likeRoot(scratch.upper, tree);
       const mounts: SandboxMount[] = [];
@@ -84,6 +84,19 @@ const textOf = (tree: MergedTree, path: string): string => {
   const bytes = tree.content(path);
   return bytes === undefined ? '' : Buffer.from(bytes).toString('utf8');
 };
+
+/** Who the command runs as. A user or group that the image does not have fails this step, not the machine that runs it (F64). */
+function userOf(spec: string, tree: MergedTree): ResolvedUser {
+  try {
+    return resolveUser(spec, { passwd: textOf(tree, 'etc/passwd'), group: textOf(tree, 'etc/group') });
+  } catch (error) {
+    if (!isCode(error, 'RUN_ENGINE')) throw error;
+    throw new SlipwayError('STEP_FAILED', `USER ${spec}: ${error.message}`, {
+      cause: error,
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+    });
+  }
+}
 
 /** As runc does: HOME from the image's passwd unless the image sets it. */
 const withHome = (env: readonly string[], home: string): readonly string[] =>

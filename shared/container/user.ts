@@ -18,7 +18,8 @@ const largest = 2 ** 32 - 2;
 
 /**
  * `name|uid[:group|gid]`; empty is root. A number need not be in passwd; a name must be. Without a group, it is the user's own of
- * passwd, else 0; supplementary groups are those that list the user, and only where no group was given.
+ * passwd, else 0. Supplementary groups: those that list the user, only where no group was given; before them always the primary one, as
+ * docker does since CVE-2022-36109 (a process could else leave its primary group, and with it what that group is denied).
  */
 export function resolveUser(spec: string, { passwd, group }: Accounts): ResolvedUser {
   const [who = '', which, ...more] = spec.trim().split(':');
@@ -45,14 +46,15 @@ export function resolveUser(spec: string, { passwd, group }: Accounts): Resolved
         hint: 'Create it in the image (RUN groupadd ...) or use a number.',
       });
     }
-    return { uid, gid, groups: [], home };
+    return { uid, gid, groups: [gid], home };
   }
   const gid = (found && numeric(found[3])) ?? 0;
   const name = found?.[0];
   const also = groups
     .filter((fields) => name !== undefined && (fields[3] ?? '').split(',').includes(name))
-    .map((fields) => numeric(fields[2]));
-  return { uid, gid, groups: [...new Set(also.filter((id) => id !== undefined && id !== gid))] as number[], home };
+    .map((fields) => numeric(fields[2]))
+    .filter((id) => id !== undefined);
+  return { uid, gid, groups: [...new Set([gid, ...also])], home };
 }
 
 function lines(text: string, fields: number): string[][] {

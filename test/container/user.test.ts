@@ -8,17 +8,17 @@ const accounts = {
 };
 
 test.each([
-  ['', { uid: 0, gid: 0, groups: [50, 10], home: '/root' }],
-  ['root', { uid: 0, gid: 0, groups: [50, 10], home: '/root' }],
-  ['0', { uid: 0, gid: 0, groups: [50, 10], home: '/root' }],
-  ['app', { uid: 1000, gid: 1001, groups: [50], home: '/home/app' }],
-  ['1000', { uid: 1000, gid: 1001, groups: [50], home: '/home/app' }],
-  ['app:staff', { uid: 1000, gid: 50, groups: [], home: '/home/app' }],
-  ['app:77', { uid: 1000, gid: 77, groups: [], home: '/home/app' }],
-  ['4242', { uid: 4242, gid: 0, groups: [], home: '/' }],
-  ['4242:4343', { uid: 4242, gid: 4343, groups: [], home: '/' }],
-  ['2000', { uid: 3000, gid: 3000, groups: [], home: '/two' }],
-  [':staff', { uid: 0, gid: 50, groups: [], home: '/root' }],
+  ['', { uid: 0, gid: 0, groups: [0, 50, 10], home: '/root' }],
+  ['root', { uid: 0, gid: 0, groups: [0, 50, 10], home: '/root' }],
+  ['0', { uid: 0, gid: 0, groups: [0, 50, 10], home: '/root' }],
+  ['app', { uid: 1000, gid: 1001, groups: [1001, 50], home: '/home/app' }],
+  ['1000', { uid: 1000, gid: 1001, groups: [1001, 50], home: '/home/app' }],
+  ['app:staff', { uid: 1000, gid: 50, groups: [50], home: '/home/app' }],
+  ['app:77', { uid: 1000, gid: 77, groups: [77], home: '/home/app' }],
+  ['4242', { uid: 4242, gid: 0, groups: [0], home: '/' }],
+  ['4242:4343', { uid: 4242, gid: 4343, groups: [4343], home: '/' }],
+  ['2000', { uid: 3000, gid: 3000, groups: [3000], home: '/two' }],
+  [':staff', { uid: 0, gid: 50, groups: [50], home: '/root' }],
 ])('%s', (spec, expected) => {
   expect(resolveUser(spec, accounts)).toEqual(expected);
 });
@@ -34,6 +34,6 @@ test.each([
 });
 
 test('without the files, numbers still do', () => {
-  expect(resolveUser('5:6', { passwd: '', group: '' })).toEqual({ uid: 5, gid: 6, groups: [], home: '/' });
-  expect(resolveUser('', { passwd: '', group: '' })).toEqual({ uid: 0, gid: 0, groups: [], home: '/' });
+  expect(resolveUser('5:6', { passwd: '', group: '' })).toEqual({ uid: 5, gid: 6, groups: [6], home: '/' });
+  expect(resolveUser('', { passwd: '', group: '' })).toEqual({ uid: 0, gid: 0, groups: [0], home: '/' });
 });
