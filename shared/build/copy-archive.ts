@@ -13,7 +13,6 @@ import { isTar } from '../tar/is-tar.ts';
 import { readTar } from '../tar/read.ts';
 import { openBody } from '../tar/write.ts';
 import type { Destination, Inode } from './copy-destination.ts';
-import type { Owner } from './copy-owner.ts';
 import { resolvePath } from './tree-path.ts';
 
 export interface ArchiveOptions {
@@ -25,8 +24,6 @@ export interface ArchiveOptions {
 }
 
 export interface UnpackOptions {
-  /** Of --chown: everything gets it, instead of the owners in the archive. */
-  readonly owner: Owner | undefined;
   /** Seconds since 1970 for directories that the archive does not list. */
   readonly time: number;
   /** A directory for the contents of members. */
@@ -80,11 +77,11 @@ export class Archive {
     for await (const { entry: member, body } of readTar(await this.#open(), reading)) {
       if (member.path === '') continue;
       const path = this.#place(destination, to, member.path, options.time);
-      const entry: Entry = { ...member, path, ...(options.owner ?? {}) };
+      const entry: Entry = { ...member, path };
       const there = destination.get(path);
       if (there !== undefined && !(there.type === 'dir' && member.type === 'dir')) destination.clear(path);
       if (member.type === 'dir') destination.setDirectory(entry);
-      else if (member.type === 'hardlink') this.#link(destination, to, entry, options);
+      else if (member.type === 'hardlink') this.#link(destination, to, entry);
       else if (member.type === 'file') {
         const inode: Inode = {};
         if (member.size === 0) {
@@ -105,7 +102,7 @@ export class Archive {
     return below(parent, nameOf(path));
   }
 
-  #link(destination: Destination, to: string, entry: Entry, { owner }: UnpackOptions): void {
+  #link(destination: Destination, to: string, entry: Entry): void {
     const { link: named, path } = entry;
     const target = below(resolvePath(destination, parentOf(named!), { root: to }), nameOf(named!));
     const written = destination.own(target);
@@ -119,6 +116,6 @@ export class Archive {
       }
       throw new SlipwayError('INVALID_ARCHIVE', `${shown} leads to no file that comes before it`);
     }
-    destination.setName({ ...written.entry, path, ...(owner ?? {}) }, written);
+    destination.setName({ ...written.entry, path }, written);
   }
 }

@@ -129,8 +129,9 @@ class Copier {
     if (archive === undefined) return false;
     const { destination } = this;
     const to = destination.resolve(this.#target.destination);
+    // The folder that is made for it is all that --chown reaches: members keep the archive's owners (F79), as with every other builder.
     destination.makeDirectories(to, { mode: defaultMode, owner: this.#owner ?? root, mtime: time });
-    await archive.unpackInto(destination, to, { owner: this.#owner, time, scratch });
+    await archive.unpackInto(destination, to, { time, scratch });
     return true;
   }
 }
