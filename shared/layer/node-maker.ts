@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { errnoOf, SlipwayError } from '../errors.ts';
 import { encodeHeader, endOfArchive } from '../tar/encode.ts';
 import { encodeName } from '../tar/name.ts';
+import type { Entry } from './entry.ts';
 import type { Leftovers } from './unpack-tree.ts';
 
 export interface MakeOptions {
@@ -24,10 +25,23 @@ export async function makeNodes(root: string, { nodes }: Leftovers, options: Mak
   if (refused !== undefined) {
     throw new SlipwayError('UNSUPPORTED', `${refused.path} is a device, which only root can make`, { hint: 'Run as root.' });
   }
-  const input = Buffer.concat([...nodes.map((entry) => encodeHeader({ ...entry, xattrs: {} })), endOfArchive]);
+  const input = Buffer.concat([
+    ...nodes.map((entry) => withoutDevice(entry, options)).map((entry) => encodeHeader({ ...entry, xattrs: {} })),
+    endOfArchive,
+  ]);
   const owners = options.owners ? ['--numeric-owner', '--same-owner'] : ['--no-same-owner'];
   await run('tar', ['-C', root, ...owners, '-xpf', '-'], input, 'tar', options.signal);
 }
+
+/**
+ * Root of a user namespace may not make devices either, and nearly every distribution's /dev has some. What runs there gets another /dev
+ * anyway; elsewhere such a path seems not to be there (a whiteout, so that nothing of a layer below shows through). The layer itself
+ * has them all the same: images are made from tables of contents, not from these directories.
+ */
+const withoutDevice = (entry: Entry, { owners, overlayXattrs }: MakeOptions): Entry =>
+  owners && overlayXattrs === 'user' && entry.type !== 'fifo'
+    ? { ...entry, mode: 0, uid: 0, gid: 0, major: 0, minor: 0, type: 'char' }
+    : entry;
 
 /** Sets extended attributes; to be called last, because a change of owner drops capabilities. */
 export async function setXattrs(root: string, { xattrs, opaque }: Leftovers, options: MakeOptions): Promise<void> {
