@@ -8,6 +8,8 @@ export interface RegistryParts {
   readonly catalog: Catalog;
   /** Asked before anything else; an answer refuses the call. Absent: everyone may do everything. */
   readonly guard?: (call: Call) => Promise<Reply | undefined> | Reply | undefined;
+  /** Whether the caller may read `from`, a repository it wants to mount a blob of. Absent: it may. Where not, it is told to upload. */
+  readonly mayMount?: (call: Call, from: string) => Promise<boolean> | boolean;
   /**
    * True lets a client mount a stored blob by its digest alone, without naming a repository that it can read. Right only where every
    * caller may read everything.

@@ -15,7 +15,7 @@ export async function startUpload(parts: RegistryParts, call: Call, name: string
   const query = new URLSearchParams(call.query);
   const mount = query.get('mount');
   if (mount !== null) {
-    const mounted = await mountBlob(parts, name, digestOf(mount, 'mount'), query.get('from'));
+    const mounted = await mountBlob(parts, call, name, digestOf(mount, 'mount'), query.get('from'));
     if (mounted !== undefined) return mounted;
   } else if (query.has('digest')) {
     const digest = digestOf(query.get('digest'));
@@ -32,10 +32,17 @@ export async function startUpload(parts: RegistryParts, call: Call, name: string
 }
 
 /** Links a blob that the caller may already read. `undefined`: nothing to mount, start an upload instead. */
-async function mountBlob(parts: RegistryParts, name: string, digest: Digest, from: string | null): Promise<Reply | undefined> {
+async function mountBlob(
+  parts: RegistryParts,
+  call: Call,
+  name: string,
+  digest: Digest,
+  from: string | null,
+): Promise<Reply | undefined> {
   let size: number | undefined;
   if (from !== null && from !== '') {
-    if (isRepositoryPath(from)) size = await parts.catalog.linked(from, digest);
+    const readable = isRepositoryPath(from) && ((await parts.mayMount?.(call, from)) ?? true);
+    if (readable) size = await parts.catalog.linked(from, digest);
   } else if (parts.openMount === true) {
     size = (await parts.blobs.stat(digest))?.size;
   }

@@ -34,6 +34,9 @@
 //   links#<digest>                 | condemned           the blob is being freed: no new link until that is over
 // Layers (layer/record.ts)
 //   layer#<hex digit>              | <diffID>            the layer's blobs with their member indexes, and its table of contents
+// Accounts (auth/accounts.ts)
+//   accounts                       | <name>              a person or a robot that may log in: grants and the password's hash. The rights
+//                                                        of the account's functions name this partition (infra/)
 // Images (image/facts.ts)
 //   facts#<hex digit>              | <digest>            what a list of images shows of a manifest; made again when missing
 // Builds under way (workflow/): what one process leaves for the next; gone some weeks after
@@ -182,6 +185,12 @@ export const catalogKeys = {
 /** Table keys of what is known of layers. */
 export const layerKeys = {
   record: (diffId: Digest): Key => ({ partition: compose('layer', firstDigit(diffId)), sort: diffId }),
+} as const;
+
+/** Table keys of those who may log in. */
+export const accountKeys = {
+  partition: 'accounts',
+  account: (name: string): Key => ({ partition: 'accounts', sort: name }),
 } as const;
 
 /** Table keys of what is known of an image without reading its documents again. */

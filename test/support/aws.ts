@@ -7,6 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const program = fileURLToPath(new URL('../../.venv/bin/ministack', import.meta.url));
+/** First in its PATH: it runs functions with the `node` it finds there, which is to be ours. */
+const bin = fileURLToPath(new URL('../../node_modules/.bin', import.meta.url));
 const preferredPort = 4566;
 /** Milliseconds to wait for it; it takes about one second. */
 const patience = 30_000;
@@ -30,16 +32,26 @@ export const clientOptions = (endpoint: string) => ({
 });
 
 /** Starts it, or takes the one that AWS_ENDPOINT_URL names. `env` goes to MiniStack only. */
-export async function startAws(env: Readonly<Record<string, string>> = {}): Promise<Aws> {
+export async function startAws(
+  env: Readonly<Record<string, string>> = {},
+  { port: wanted = 'usual' }: { readonly port?: 'usual' | 'any' } = {},
+): Promise<Aws> {
   const given = process.env.AWS_ENDPOINT_URL;
   if (given) return { endpoint: given, stop: async () => undefined, [Symbol.asyncDispose]: async () => undefined };
   if (!existsSync(program)) throw new Error(`${program} is missing: run test/setup.sh`);
-  const port = (await isFree(preferredPort)) ? preferredPort : await freePort();
+  const port = wanted === 'usual' && (await isFree(preferredPort)) ? preferredPort : await freePort();
   const endpoint = `http://127.0.0.1:${port}`;
   // The shell ends it when our end of its stdin closes, which also happens when this process is killed.
   const child = spawn('sh', ['-c', '"$0" </dev/null & pid=$!; cat >/dev/null; kill $pid; wait $pid', program], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...process.env, GATEWAY_PORT: String(port), BIND_HOST: '127.0.0.1', LOG_LEVEL: 'WARNING', ...env },
+    env: {
+      ...process.env,
+      PATH: `${bin}:${process.env.PATH}`,
+      GATEWAY_PORT: String(port),
+      BIND_HOST: '127.0.0.1',
+      LOG_LEVEL: 'WARNING',
+      ...env,
+    },
   });
   let said = '';
   const listen = (chunk: Buffer): void => {

@@ -1,0 +1,135 @@
+// The deployed programs: Node 24 on arm64, each one file bundled by esbuild, each with a role of its own.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
+import { Effect, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Architecture, Runtime } from 'aws-cdk-lib/aws-lambda';
+import { NodejsFunction, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs';
+import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { Construct } from 'constructs';
+import type { Storage } from './storage.ts';
+
+/** The package: everything is found from here, whatever app the construct is used in. */
+const root = join(import.meta.dirname, '..');
+
+export interface ProgramProps {
+  /** The folder in functions/. */
+  readonly folder: string;
+  readonly description: string;
+  /** MiB; a full vCPU comes with 1769. */
+  readonly memory: number;
+  readonly timeout: Duration;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly logRetention: RetentionDays;
+}
+
+/** One function with its log group and its role, which may write that log and nothing else until it is granted more. */
+export class Program extends Construct {
+  readonly function: NodejsFunction;
+
+  constructor(scope: Construct, id: string, props: ProgramProps) {
+    super(scope, id);
+    const logGroup = new LogGroup(this, 'Log', { retention: props.logRetention, removalPolicy: RemovalPolicy.DESTROY });
+    const role = new Role(this, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
+    const entry = join(root, 'functions', props.folder, 'handler.ts');
+    if (!existsSync(entry)) throw new Error(`${entry} is missing: is the package whole?`);
+    this.function = new NodejsFunction(this, 'Function', {
+      description: props.description,
+      entry,
+      handler: 'handler',
+      runtime: Runtime.NODEJS_24_X,
+      architecture: Architecture.ARM_64,
+      memorySize: props.memory,
+      timeout: props.timeout,
+      role,
+      logGroup,
+      environment: { ...props.environment },
+      projectRoot: root,
+      depsLockFilePath: join(root, 'package-lock.json'),
+      awsSdkConnectionReuse: false,
+      bundling: bundlingOptions,
+    });
+    logGroup.grantWrite(role);
+  }
+}
+
+/** bench/functions.ts bundles by the same settings. */
+export const bundlingOptions = {
+  format: OutputFormat.CJS,
+  target: 'node24',
+  minify: true,
+  // ES modules first: the SDK's are the ones that can be cut to what is used.
+  mainFields: ['module', 'main'],
+  // The SDK is taken along, so that what was tested is what runs.
+  externalModules: [] as string[],
+  // Names of functions and classes show in logs.
+  keepNames: true,
+};
+
+/** Rights on the table by partition. `read` and `write` never scan it. */
+export const tableActions = {
+  read: ['dynamodb:GetItem', 'dynamodb:BatchGetItem', 'dynamodb:Query'],
+  write: ['dynamodb:PutItem', 'dynamodb:DeleteItem', 'dynamodb:ConditionCheckItem'],
+} as const;
+
+/** The partition that shared/auth/accounts.ts keeps accounts in; a test compares the two. */
+export const accountsPartition = 'accounts';
+
+/** Everything but the accounts. */
+export function grantRecords(program: Program, storage: Storage): void {
+  program.function.addToRolePolicy(
+    new PolicyStatement({
+      sid: 'Records',
+      actions: [...tableActions.read, ...tableActions.write],
+      resources: [storage.table.tableArn],
+    }),
+  );
+  program.function.addToRolePolicy(
+    new PolicyStatement({
+      sid: 'NoAccounts',
+      effect: Effect.DENY,
+      actions: [...tableActions.read, ...tableActions.write],
+      resources: [storage.table.tableArn],
+      conditions: { 'ForAnyValue:StringEquals': { 'dynamodb:LeadingKeys': [accountsPartition] } },
+    }),
+  );
+  storage.table.encryptionKey?.grantEncryptDecrypt(program.function);
+}
+
+/** The accounts and nothing else. */
+export function grantAccounts(program: Program, storage: Storage, rights: 'read' | 'write'): void {
+  program.function.addToRolePolicy(
+    new PolicyStatement({
+      sid: 'Accounts',
+      actions: [...tableActions.read, ...(rights === 'write' ? tableActions.write : [])],
+      resources: [storage.table.tableArn],
+      conditions: { 'ForAllValues:StringEquals': { 'dynamodb:LeadingKeys': [accountsPartition] } },
+    }),
+  );
+  storage.table.encryptionKey?.grantEncryptDecrypt(program.function);
+}
+
+/** The two folders of the bucket that shared/store/keys.ts draws. */
+export function grantObjects(program: Program, storage: Storage): void {
+  const { bucket } = storage;
+  const folders = ['blobs', 'uploads'].map((folder) => bucket.arnForObjects(`${folder}/*`));
+  program.function.addToRolePolicy(
+    new PolicyStatement({
+      sid: 'Objects',
+      actions: ['s3:GetObject', 's3:PutObject', 's3:DeleteObject', 's3:AbortMultipartUpload', 's3:ListMultipartUploadParts'],
+      resources: folders,
+    }),
+  );
+  program.function.addToRolePolicy(
+    // Without it S3 answers 403 where it means 404, and a missing object could not be told from a missing right.
+    new PolicyStatement({ sid: 'TellMissing', actions: ['s3:ListBucket'], resources: [bucket.bucketArn] }),
+  );
+  bucket.encryptionKey?.grantEncryptDecrypt(program.function);
+  const arn = `<${Stack.of(program).getLogicalId(bucket.node.defaultChild as never)}.Arn>`;
+  for (const folder of ['blobs', 'uploads']) {
+    Validations.of(program).acknowledge({
+      id: `AwsSolutions-IAM5[Resource::${arn}/${folder}/*]`,
+      reason: 'Object keys are digests and random ids: they cannot be listed in a policy. The two folders are all there is.',
+    });
+  }
+}

@@ -1,0 +1,181 @@
+// The REST API in front of the registry. docker needs three things of it that only a REST API has: a 401 with WWW-Authenticate (the
+// gateway renames a function's own), bodies byte for byte, and, through what stands in front (front.ts), `/v2/` at the root.
+import { Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
+import {
+  AccessLogFormat,
+  AuthorizationType,
+  EndpointType,
+  IdentitySource,
+  type IResource,
+  LambdaIntegration,
+  LogGroupLogDestination,
+  MethodLoggingLevel,
+  RequestAuthorizer,
+  ResponseType,
+  RestApi,
+} from 'aws-cdk-lib/aws-apigateway';
+import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { Construct } from 'constructs';
+import type { Program } from './functions.ts';
+
+export interface RegistryApiProps {
+  readonly registry: Program;
+  readonly token: Program;
+  readonly authorizer: Program;
+  readonly logRetention: RetentionDays;
+  /** Requests a second, and how many at once above that. */
+  readonly throttle: { readonly rate: number; readonly burst: number };
+  /** Lets API Gateway write logs: one role for all APIs of the account in this Region. */
+  readonly accountLogRole: boolean;
+  /** Switches the execute-api host off: where a domain of the team's own leads here. */
+  readonly hideOwnHost: boolean;
+}
+
+/** Not visible to clients: what stands in front adds it. */
+export const stageName = 'live';
+
+const reading = ['GET', 'HEAD'];
+const writing = ['POST', 'PUT', 'PATCH', 'DELETE'];
+
+export class RegistryApi extends Construct {
+  readonly api: RestApi;
+
+  constructor(scope: Construct, id: string, props: RegistryApiProps) {
+    super(scope, id);
+    const log = new LogGroup(this, 'Log', { retention: props.logRetention, removalPolicy: RemovalPolicy.DESTROY });
+    this.api = new RestApi(this, 'Api', {
+      description: 'Slipway: container registry',
+      endpointTypes: [EndpointType.REGIONAL],
+      disableExecuteApiEndpoint: props.hideOwnHost,
+      // Everything is bytes: a manifest re-encoded as text would be another manifest.
+      binaryMediaTypes: ['*/*'],
+      cloudWatchRole: props.accountLogRole,
+      ...(props.accountLogRole ? { cloudWatchRoleRemovalPolicy: RemovalPolicy.RETAIN } : {}),
+      deployOptions: {
+        stageName,
+        accessLogDestination: new LogGroupLogDestination(log),
+        // No Authorization, no query: an upload's digest is no secret, but what else may come there is not ours to keep.
+        accessLogFormat: AccessLogFormat.jsonWithStandardFields({
+          caller: false,
+          httpMethod: true,
+          ip: true,
+          protocol: true,
+          requestTime: true,
+          resourcePath: true,
+          responseLength: true,
+          status: true,
+          user: false,
+        }),
+        loggingLevel: MethodLoggingLevel.ERROR,
+        // Would write bodies and headers, tokens among them.
+        dataTraceEnabled: false,
+        metricsEnabled: true,
+        throttlingRateLimit: props.throttle.rate,
+        throttlingBurstLimit: props.throttle.burst,
+      },
+    });
+    const identitySources = [IdentitySource.header('Authorization')];
+    // What may be read is decided anew by the registry each time; that a token is one may be remembered.
+    const readers = new RequestAuthorizer(this, 'Readers', {
+      handler: props.authorizer.function,
+      identitySources,
+      resultsCacheTtl: Duration.seconds(300),
+    });
+    // Asked each time: it also refuses bodies that would not fit into the registry's event.
+    const writers = new RequestAuthorizer(this, 'Writers', {
+      handler: props.authorizer.function,
+      identitySources,
+      resultsCacheTtl: Duration.seconds(0),
+    });
+    const registry = new LambdaIntegration(props.registry.function, { allowTestInvoke: false });
+    const v2 = this.api.root.addResource('v2');
+    const v1 = this.api.root.addResource('v1');
+    for (const resource of [v2, v2.addProxy({ anyMethod: false }), v1.addProxy({ anyMethod: false })]) {
+      for (const method of reading) {
+        resource.addMethod(method, registry, { authorizationType: AuthorizationType.CUSTOM, authorizer: readers });
+      }
+    }
+    const paths = v2.getResource('{proxy+}') as IResource;
+    for (const method of writing) {
+      paths.addMethod(method, registry, { authorizationType: AuthorizationType.CUSTOM, authorizer: writers });
+    }
+    const token = new LambdaIntegration(props.token.function, { allowTestInvoke: false });
+    const tokens = this.api.root.addResource('token');
+    for (const method of ['GET', 'POST']) {
+      const open = tokens.addMethod(method, token, { authorizationType: AuthorizationType.NONE });
+      for (const rule of ['AwsSolutions-APIG4', 'AwsSolutions-COG4']) {
+        Validations.of(open).acknowledge({
+          id: rule,
+          reason: 'Here names and passwords are exchanged for tokens; the function checks them itself.',
+        });
+      }
+    }
+    Validations.of(this.api).acknowledge(
+      {
+        id: 'AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs]',
+        reason: 'The policy that API Gateway asks for by name. `accountLogRole: false` leaves role and policy out.',
+      },
+      {
+        id: 'AwsSolutions-COG4',
+        reason: 'Registry clients speak the token protocol of the distribution project, which Cognito does not.',
+      },
+      {
+        id: 'AwsSolutions-APIG2',
+        reason:
+          'Requests are those of the OCI distribution specification; the registry validates every path, header and document itself.',
+      },
+      {
+        id: 'AwsSolutions-APIG3',
+        reason: 'No web application firewall by default, because it costs more than the rest at rest. Pass `webAcl` for one.',
+      },
+    );
+  }
+
+  /** The gateway's own answers. `url` is where clients reach the registry. */
+  addResponses(url: string, host: string): void {
+    const challenge = `'Bearer realm="${url}/token",service="${host}"'`;
+    this.#respond('Unauthorized', ResponseType.UNAUTHORIZED, 401, 'UNAUTHORIZED', 'authentication required', {
+      'WWW-Authenticate': challenge,
+      'Docker-Distribution-Api-Version': "'registry/2.0'",
+    });
+    // The authorizer denies nothing else.
+    this.#respond('Denied', ResponseType.ACCESS_DENIED, 413, 'SIZE_INVALID', tooLarge);
+    this.#respond('TooLarge', ResponseType.REQUEST_TOO_LARGE, 413, 'SIZE_INVALID', tooLarge);
+    this.#respond('Nothing', ResponseType.MISSING_AUTHENTICATION_TOKEN, 404, 'UNSUPPORTED', 'there is nothing here');
+    this.#respond('Throttled', ResponseType.THROTTLED, 429, 'TOOMANYREQUESTS', 'too many requests', { 'Retry-After': "'1'" });
+    this.#respond(
+      'Misfit',
+      ResponseType.API_CONFIGURATION_ERROR,
+      500,
+      'UNKNOWN',
+      `the registry could not be asked; if this was an upload: ${tooLarge}`,
+    );
+    this.#respond('Fault', ResponseType.DEFAULT_5XX, undefined, 'UNAVAILABLE', 'the registry cannot answer now: try again');
+  }
+
+  #respond(
+    id: string,
+    type: ResponseType,
+    status: number | undefined,
+    code: string,
+    message: string,
+    headers: Record<string, string> = {},
+  ): void {
+    this.api.addGatewayResponse(id, {
+      type,
+      ...(status === undefined ? {} : { statusCode: String(status) }),
+      responseHeaders: headers,
+      templates: { 'application/json': JSON.stringify({ errors: [{ code, message }] }) },
+    });
+  }
+
+  /** The host that the gateway itself answers at; the stage comes before every path there. */
+  get ownHost(): string {
+    const { region, urlSuffix } = Stack.of(this);
+    return `${this.api.restApiId}.execute-api.${region}.${urlSuffix}`;
+  }
+}
+
+// As functions/gateway.ts says it: infra/ knows functions by path only, and a test compares the two.
+export const tooLarge =
+  'more than 4.5 MB in one request do not pass the gateway: push with "slipway push", or with a client that uploads in chunks of 4 MiB at most';

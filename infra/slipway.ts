@@ -1,0 +1,133 @@
+// Slipway in an account: `new Slipway(stack, 'Slipway')` in any CDK app, or app.ts for a stack of its own.
+import { CfnOutput, Duration, RemovalPolicy } from 'aws-cdk-lib';
+import type { IAlarmAction } from 'aws-cdk-lib/aws-cloudwatch';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { Construct } from 'constructs';
+import { Front, type FrontProps } from './front.ts';
+import { grantAccounts, grantObjects, grantRecords, Program } from './functions.ts';
+import { Monitoring } from './monitoring.ts';
+import { RegistryApi } from './registry-api.ts';
+import { Storage, type StorageProps } from './storage.ts';
+
+export interface SlipwayProps {
+  /** How clients reach the registry. A CloudFront distribution when absent. */
+  readonly front?: FrontProps;
+  /** Patterns of repositories that anybody may pull without logging in, such as `public/**`. None when absent. */
+  readonly anonymousPull?: readonly string[];
+  /** What becomes of bucket and table when the stack is deleted. They are kept when absent. */
+  readonly removalPolicy?: RemovalPolicy;
+  /** Encrypts bucket, table and secret. Keys of AWS's own when absent. */
+  readonly encryptionKey?: IKey;
+  /** Where S3 writes its own access log. No such log when absent. */
+  readonly accessLogs?: StorageProps['accessLogs'];
+  /** Days until the parts of an abandoned upload are freed; at least 7, which is also what it is when absent. */
+  readonly abandonedUploadDays?: number;
+  /** How long logs are kept. A month when absent. */
+  readonly logRetention?: RetentionDays;
+  /** Told when an alarm changes, an SNS topic for one. */
+  readonly alarmActions?: readonly IAlarmAction[];
+  /** Requests a second, and how many at once above that. 500 and 1000 when absent. */
+  readonly throttle?: { readonly rate: number; readonly burst: number };
+  /** False where the account has a role for API Gateway's logs already: there is one for all APIs of a Region. True when absent. */
+  readonly accountLogRole?: boolean;
+  /** More variables for every function: for emulators, which need to be told more. */
+  readonly functionEnvironment?: Readonly<Record<string, string>>;
+}
+
+export class Slipway extends Construct {
+  readonly storage: Storage;
+  readonly api: RegistryApi;
+  readonly front: Front;
+  readonly monitoring: Monitoring;
+  /** Creates and removes accounts; whoever may invoke it may let people in. */
+  readonly accounts: Program;
+
+  constructor(scope: Construct, id: string, props: SlipwayProps = {}) {
+    super(scope, id);
+    const front = props.front ?? { kind: 'cloudfront' };
+    const logRetention = props.logRetention ?? RetentionDays.ONE_MONTH;
+    this.storage = new Storage(this, 'Storage', {
+      removalPolicy: props.removalPolicy ?? RemovalPolicy.RETAIN,
+      abandonedUploadDays: props.abandonedUploadDays ?? 7,
+      ...(props.encryptionKey === undefined ? {} : { encryptionKey: props.encryptionKey }),
+      ...(props.accessLogs === undefined ? {} : { accessLogs: props.accessLogs }),
+    });
+    const common = { logRetention, timeout: Duration.seconds(29) };
+    const environment = { SLIPWAY_TABLE: this.storage.table.tableName, ...props.functionEnvironment };
+    const tokenSecret = { SLIPWAY_TOKEN_SECRET: this.storage.tokenSecret.secretArn };
+    const registry = new Program(this, 'Registry', {
+      ...common,
+      folder: 'registry',
+      description: 'Slipway: the registry',
+      memory: 1024,
+      environment: { ...environment, ...tokenSecret, SLIPWAY_BUCKET: this.storage.bucket.bucketName },
+    });
+    const token = new Program(this, 'Token', {
+      ...common,
+      folder: 'token',
+      description: 'Slipway: gives tokens for passwords',
+      // A password's hash is slow on purpose, and slower on a part of a CPU.
+      memory: 1769,
+      environment: { ...environment, ...tokenSecret, SLIPWAY_ANONYMOUS_PULL: (props.anonymousPull ?? []).join(',') },
+    });
+    const authorizer = new Program(this, 'Authorizer', {
+      ...common,
+      folder: 'authorizer',
+      description: 'Slipway: lets calls with a good token pass',
+      memory: 512,
+      timeout: Duration.seconds(10),
+      environment: { ...tokenSecret, ...props.functionEnvironment },
+    });
+    this.accounts = new Program(this, 'Accounts', {
+      ...common,
+      folder: 'accounts',
+      description: 'Slipway: creates, renews, removes and lists accounts; invoked by administrators',
+      memory: 1769,
+      environment,
+    });
+    grantRecords(registry, this.storage);
+    grantObjects(registry, this.storage);
+    grantAccounts(token, this.storage, 'read');
+    grantAccounts(this.accounts, this.storage, 'write');
+    for (const program of [registry, token, authorizer]) this.storage.tokenSecret.grantRead(program.function);
+
+    this.api = new RegistryApi(this, 'Api', {
+      registry,
+      token,
+      authorizer,
+      logRetention,
+      throttle: props.throttle ?? { rate: 500, burst: 1000 },
+      accountLogRole: props.accountLogRole ?? true,
+      hideOwnHost: front.kind === 'domain',
+    });
+    this.front = new Front(this, 'Front', this.api, front);
+    this.api.addResponses(this.front.url, this.front.host);
+    for (const program of [registry, token, authorizer]) {
+      program.function.addEnvironment('SLIPWAY_AUDIENCE', this.front.host);
+    }
+    this.monitoring = new Monitoring(this, 'Monitoring', {
+      api: this.api.api,
+      storage: this.storage,
+      programs: { Registry: registry, Token: token, Authorizer: authorizer, Accounts: this.accounts },
+      alarmActions: props.alarmActions ?? [],
+    });
+
+    const output = (name: string, value: string, description: string): void => {
+      new CfnOutput(this, name, { value, description }).overrideLogicalId(name);
+    };
+    output('Endpoint', this.front.url, 'Where the registry is');
+    output('Host', this.front.host, 'What comes before the first slash in an image’s name');
+    output('StageUrl', this.api.api.url, 'What stands behind the endpoint: for a proxy of your own');
+    output('AccountsFunction', this.accounts.function.functionName, 'Creates and removes accounts');
+    output(
+      'CreateFirstUser',
+      `aws lambda invoke --function-name ${this.accounts.function.functionName} --cli-binary-format raw-in-base64-out --payload '{"do":"create","name":"admin"}' /dev/stdout`,
+      'Prints the password of a first user, once',
+    );
+    output('Login', `docker login ${this.front.host} --username admin`, 'Asks for that password');
+    if (this.front.domain !== undefined) {
+      output('DomainTarget', this.front.domain.domainNameAliasDomainName, 'What the domain’s record is an alias of');
+    }
+  }
+}
