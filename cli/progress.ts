@@ -1,5 +1,6 @@
 // Shows a build while it runs, in BuildKit's forms: `plain` (a log anyone can grep), `tty` (a display that is redrawn), `rawjson` (the
 // events), `quiet` (nothing but failures).
+import { stripVTControlCharacters } from 'node:util';
 import type { BuildEvent } from '../shared/build/events.ts';
 import { type Io, isTerminal, write } from './io.ts';
 
@@ -146,6 +147,10 @@ function quiet(io: Io): Progress {
   };
 }
 
+/** Without what would move the cursor or change the width. */
+const visible = (line: string): string =>
+  [...stripVTControlCharacters(line.slice(0, 1000)).replaceAll('\t', '    ')].filter((c) => c >= ' ' && c !== '\x7f').join('');
+
 /** Redraws at most ten times a second, and only the part of the list that fits the terminal. */
 function display(io: Io): Progress {
   const steps = new Map<number, Shown>();
@@ -173,14 +178,16 @@ function display(io: Io): Progress {
       const width = columns - time.length - 5;
       const text = `${mark}${step.name}`;
       lines.push(` => ${text.length > width ? `${text.slice(0, width - 3)}...` : text.padEnd(width)} ${time}`);
-      if (step.ended === undefined) for (const line of step.tail.slice(-6)) lines.push(` => => # ${line.slice(0, columns - 12)}`);
+      if (step.ended === undefined)
+        for (const line of step.tail.slice(-6)) lines.push(` => => # ${visible(line).slice(0, columns - 12)}`);
     }
     const room = rows - 2;
     const shown = finished ? lines : lines.slice(-room);
     const head = `[+] Building ${seconds(now - (first ?? now))}s (${done}/${all.length})${finished ? ' FINISHED' : ''}`;
-    const up = drawn > 0 ? `\x1b[${drawn}A\x1b[0J` : '';
+    const up = drawn > 0 ? `\x1b[${drawn}A` : '';
     drawn = shown.length + 1;
-    return `${up}${head}\n${shown.map((l) => `${l}\n`).join('')}`;
+    // Line over line, then what is left below: clearing all first flickers, and some terminals keep what is cleared in their history.
+    return `${up}${[head, ...shown].map((line) => `${line}\x1b[K\n`).join('')}\x1b[0J`;
   };
 
   const schedule = () => {
