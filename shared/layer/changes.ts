@@ -16,6 +16,8 @@ export interface ChangesOptions {
  * docker has them. Sockets are left out: they mean nothing without their process. The root itself has no entry.
  */
 export async function changesOf(upper: string, options: ChangesOptions = {}): Promise<EntryWithBody[]> {
+  // A command that changed nothing: there is nothing to ask a process about.
+  if (readdirSync(upper).length === 0) return [];
   const attributes = await readXattrs(upper, options.signal);
   const entries: EntryWithBody[] = [];
   const links = new Map<string, { readonly entry: Entry; readonly body: EntryWithBody['body'] }[]>();
