@@ -1,19 +1,45 @@
 // The command line's side of the control API. The same requests go to an embedded home (its `fetch` is the app itself, in process).
 
 import { type ApiFetch, type ApiRequest, type ApiResponse, readAll, readLines } from '../shared/api/http.ts';
-import { isErrorCode, SlipwayError, type SourceRange } from '../shared/errors.ts';
+import { type ErrorCode, isErrorCode, SlipwayError, type SourceRange } from '../shared/errors.ts';
 
 const maxAnswerBytes = 256 * 1024 * 1024;
 
+export interface SendOptions {
+  /** May be sent twice, because the server does it once. GET, PUT and DELETE may unless it says otherwise. */
+  readonly repeatable?: boolean;
+}
+
+/** An ApiFetch, which may also be told how a request can be sent. */
+export type Send = (request: ApiRequest, options?: SendOptions) => ReturnType<ApiFetch>;
+
+/** A body that is in memory: it can be read again. */
+export class BytesBody implements AsyncIterable<Uint8Array> {
+  readonly bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    yield this.bytes;
+  }
+}
+
 export class Api {
-  readonly #fetch: ApiFetch;
+  readonly #fetch: Send;
   readonly #base: string;
   readonly #signal: AbortSignal;
 
-  constructor(fetch: ApiFetch, base: string, signal: AbortSignal) {
+  constructor(fetch: Send, base: string, signal: AbortSignal) {
     this.#fetch = fetch;
     this.#base = base;
     this.#signal = signal;
+  }
+
+  /** The same API, with another signal: for what has to be said after the first one has fired. */
+  withSignal(signal: AbortSignal): Api {
+    return new Api(this.#fetch, this.#base, signal);
   }
 
   /** The raw answer; an error status is thrown as the SlipwayError it says. `path` starts with /api/v1. */
@@ -22,23 +48,28 @@ export class Api {
     path: string,
     body: AsyncIterable<Uint8Array> | Uint8Array | null = null,
     headers: Readonly<Record<string, string>> = {},
+    options: SendOptions = {},
   ): Promise<ApiResponse> {
     const lower = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
     const request: ApiRequest = {
       method,
       url: `${this.#base}${path}`,
       headers: { get: (name) => lower.get(name.toLowerCase()) ?? null },
-      body: body instanceof Uint8Array ? once(body) : body,
+      body: body instanceof Uint8Array ? new BytesBody(body) : body,
       signal: this.#signal,
     };
-    const response = await this.#fetch(request);
-    if (response.status >= 400) throw await errorOf(response);
+    const response = await this.#fetch(request, options);
+    if (response.status >= 400) throw await errorOf(response, this.#base);
     return response;
   }
 
-  async json<T>(method: string, path: string, value?: unknown): Promise<T> {
+  async json<T>(method: string, path: string, value?: unknown, options: SendOptions = {}): Promise<T> {
     const body = value === undefined ? null : Buffer.from(JSON.stringify(value));
-    const response = await this.send(method, path, body, { 'content-type': 'application/json' });
+    return await this.answer<T>(await this.send(method, path, body, { 'content-type': 'application/json' }, options));
+  }
+
+  /** The document in an answer. */
+  async answer<T>(response: ApiResponse): Promise<T> {
     const text = (await readAll(response.body, maxAnswerBytes, 'the answer')).toString('utf8');
     return (text === '' ? undefined : JSON.parse(text)) as T;
   }
@@ -53,18 +84,38 @@ export class Api {
   }
 }
 
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
+/** What a status means that did not come from the API itself: a gateway, a proxy, another program. */
+const codes: Readonly<Record<number, ErrorCode>> = {
+  400: 'USAGE',
+  401: 'UNAUTHORIZED',
+  403: 'DENIED',
+  404: 'NOT_FOUND',
+  413: 'TOO_LARGE',
+  429: 'TOO_MANY_REQUESTS',
+};
+
+async function errorOf(response: ApiResponse, from: string): Promise<SlipwayError> {
+  const { status } = response;
+  const text = (await readAll(response.body, 1024 * 1024, 'the error')).toString('utf8');
+  let document: unknown;
+  try {
+    document = (JSON.parse(text) as { error?: unknown } | null)?.error;
+  } catch {
+    // Not of the API: the status alone tells.
+  }
+  if (typeof document === 'object' && document !== null && 'code' in document) {
+    const known = errorFrom(document, status);
+    return known.code === 'UNAUTHORIZED' && known.hint === undefined ? unauthorized(known.message, from) : known;
+  }
+  const said = text.trim().slice(0, 200);
+  const message = `${from} answered ${status}${said === '' ? '' : `: ${said}`}`;
+  if (status === 401) return unauthorized(`${from} wants a login`, from);
+  if (status === 404) return new SlipwayError('NOT_FOUND', message, { hint: 'Is this the endpoint of a Slipway?' });
+  return new SlipwayError(codes[status] ?? (status >= 500 ? 'UPSTREAM' : 'INTERNAL'), message);
 }
 
-async function errorOf(response: ApiResponse): Promise<SlipwayError> {
-  const text = (await readAll(response.body, 1024 * 1024, 'the error')).toString('utf8');
-  try {
-    return errorFrom((JSON.parse(text) as { error?: unknown }).error, response.status);
-  } catch {
-    return new SlipwayError('INTERNAL', `the server answered ${response.status}: ${text.slice(0, 500)}`);
-  }
-}
+const unauthorized = (message: string, from: string): SlipwayError =>
+  new SlipwayError('UNAUTHORIZED', message, { hint: `slipway login ${from}` });
 
 function errorFrom(document: unknown, status: number): SlipwayError {
   const d = (typeof document === 'object' && document !== null ? document : {}) as Record<string, unknown>;

@@ -4,6 +4,7 @@ import type { Home } from '../local/home.ts';
 import { SlipwayError } from '../shared/errors.ts';
 import type { Api } from './api-client.ts';
 import type { Io } from './io.ts';
+import type { Remote } from './remote.ts';
 
 export interface OptionSpec {
   readonly type: 'boolean' | 'string';
@@ -33,6 +34,8 @@ export interface Call<O extends Options> {
   readonly api: () => Promise<Api>;
   /** The embedded home itself, for what happens on this machine only (`run`, `serve`). */
   readonly home: () => Promise<Home>;
+  /** The home elsewhere that was chosen; undefined when it is the one on this machine. */
+  readonly remote: () => Promise<Remote | undefined>;
 }
 
 export interface Command<O extends Options = Options> {
@@ -54,6 +57,10 @@ export interface Command<O extends Options = Options> {
    * command is started again in one: always (`required`), or when this machine allows it (`preferred`).
    */
   readonly namespace?: 'required' | 'preferred';
+  /** What it does is about this machine, whichever home is chosen: it refuses to run for another, or says so (`note`). */
+  readonly thisMachine?: 'refuse' | 'note';
+  /** It uses no home, and works even when the choice of one is in error. */
+  readonly everywhere?: true;
   /** The exit code; an error thrown is printed and mapped by main.ts. */
   readonly run: (call: Call<O>) => Promise<number>;
 }

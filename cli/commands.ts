@@ -12,12 +12,19 @@ const listed = (summary: string, load: () => Promise<{ readonly command: any }>)
 
 export const commands: Readonly<Record<string, Listed>> = {
   build: listed('Build an image from a Dockerfile', () => import('./commands/build.ts')),
+  'context create': listed('Name an endpoint', () => import('./commands/context-create.ts')),
+  'context ls': listed('List contexts: the homes that commands can work with', () => import('./commands/context-ls.ts')),
+  'context rm': listed('Forget contexts', () => import('./commands/context-rm.ts')),
+  'context show': listed('Print the name of the context in use', () => import('./commands/context-show.ts')),
+  'context use': listed('Choose the context that commands work with', () => import('./commands/context-use.ts')),
   doctor: listed('Say what this machine can do and what to install', () => import('./commands/doctor.ts')),
   history: listed('Show how an image was made, layer by layer', () => import('./commands/history.ts')),
   images: listed('List images', () => import('./commands/images.ts')),
   import: listed('Make an image of a root filesystem', () => import('./commands/import.ts')),
   inspect: listed('Show everything known about images, as JSON', () => import('./commands/inspect.ts')),
   load: listed('Load images from an archive', () => import('./commands/load.ts')),
+  login: listed('Log in to an endpoint', () => import('./commands/login.ts')),
+  logout: listed('Forget the login of an endpoint', () => import('./commands/logout.ts')),
   pull: listed('Download an image from a registry', () => import('./commands/pull.ts')),
   push: listed('Upload an image to a registry', () => import('./commands/push.ts')),
   rm: listed('Remove images', () => import('./commands/rm.ts')),
@@ -47,4 +54,7 @@ export const spellings: Readonly<Record<string, string>> = {
   'image inspect': 'inspect',
   'image history': 'history',
   'container run': 'run',
+  'context list': 'context ls',
+  'context remove': 'context rm',
+  'context add': 'context create',
 };

@@ -5,8 +5,11 @@ import { version } from '../shared/version.ts';
 import { Api } from './api-client.ts';
 import { helpText, parse, UsageError } from './command.ts';
 import { commands, spellings } from './commands.ts';
+import { chosenEndpoint } from './endpoint.ts';
 import type { Io } from './io.ts';
 import { print, warn, write } from './io.ts';
+import type { Remote } from './remote.ts';
+import { embeddedName } from './settings.ts';
 
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {
   try {
@@ -27,7 +30,12 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
     return 0;
   }
   if (first === 'help') return await dispatch([...argv.slice(1), '--help'], io);
-  const twoWords = second === undefined ? undefined : spellings[`${first} ${second}`];
+  if (first === '--context' || first === '-c') {
+    if (second === undefined) throw new UsageError('', `flag needs an argument: ${first}`);
+    // As a variable would: SLIPWAY_ENDPOINT gives way to what is said on the command line.
+    return await dispatch(argv.slice(2), { ...io, env: { ...io.env, SLIPWAY_CONTEXT: second, SLIPWAY_ENDPOINT: undefined } });
+  }
+  const twoWords = second === undefined ? undefined : twoWordCommand(`${first} ${second}`);
   const name = twoWords ?? spellings[first] ?? first;
   const listed = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (listed === undefined) throw new UsageError('', unknownCommand(first, second));
@@ -37,12 +45,32 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
     await write(io.stdout, helpText(command));
     return 0;
   }
-  const elsewhere = command.namespace === undefined ? undefined : await inNamespace(command.namespace, io);
-  if (elsewhere !== undefined) return elsewhere;
+  const endpoint = command.everywhere === true ? undefined : chosenEndpoint(io.env);
+  if (endpoint !== undefined && command.thisMachine === 'refuse') {
+    throw new SlipwayError(
+      'UNSUPPORTED',
+      `slipway ${name} works on this machine, and ${endpoint.chosenBy} chooses ${endpoint.url}`,
+      {
+        hint: `Put SLIPWAY_ENDPOINT= SLIPWAY_CONTEXT=${embeddedName} before the command to use the home on this machine.`,
+      },
+    );
+  }
+  if (endpoint !== undefined && command.thisMachine === 'note') {
+    await warn(io, `Note: this is about this machine; builds are done at ${endpoint.url} (${endpoint.chosenBy}).`);
+  }
+  const namespaced =
+    command.namespace === undefined || endpoint !== undefined ? undefined : await inNamespace(command.namespace, io);
+  if (namespaced !== undefined) return namespaced;
   let home: Promise<Home> | undefined;
   const openOnce = (): Promise<Home> => {
-    home ??= openEmbedded(io);
+    home ??= import('../local/home.ts').then(({ openHome }) => openHome({ env: io.env, now: io.now }));
     return home;
+  };
+  let remote: Promise<Remote> | undefined;
+  const remoteOnce = async (): Promise<Remote | undefined> => {
+    if (endpoint === undefined) return undefined;
+    remote ??= import('./remote.ts').then(({ Remote: Elsewhere }) => new Elsewhere(endpoint, { env: io.env, now: io.now }));
+    return remote;
   };
   try {
     return await command.run({
@@ -50,16 +78,23 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
       options: call.options,
       io,
       home: openOnce,
-      api: async () => new Api((await openOnce()).fetch, 'http://slipway', io.signal),
+      remote: remoteOnce,
+      async api() {
+        const elsewhere = await remoteOnce();
+        if (elsewhere === undefined) return new Api((await openOnce()).fetch, 'http://slipway', io.signal);
+        return new Api((request, options) => elsewhere.fetch(request, options), elsewhere.endpoint.url, io.signal);
+      },
     });
   } finally {
-    if (home !== undefined)
-      await home.then(
-        (h) => h[Symbol.asyncDispose](),
-        () => undefined,
-      );
+    const opened = await Promise.allSettled([home, remote]);
+    const [here, there] = opened.map((one) => (one.status === 'fulfilled' ? one.value : undefined)) as [Home?, Remote?];
+    there?.[Symbol.dispose]();
+    await here?.[Symbol.asyncDispose]();
   }
 }
+
+const twoWordCommand = (words: string): string | undefined =>
+  Object.hasOwn(commands, words) ? words : Object.hasOwn(spellings, words) ? spellings[words] : undefined;
 
 /** The exit code when the command was run in a user namespace instead; undefined when it is to go on here. */
 async function inNamespace(need: 'required' | 'preferred', io: Io): Promise<number | undefined> {
@@ -67,16 +102,6 @@ async function inNamespace(need: 'required' | 'preferred', io: Io): Promise<numb
   const { enterUserNamespace, rootlessProblems, thisMachine } = await import('../shared/sandbox/rootless.ts');
   if (need === 'preferred' && rootlessProblems(thisMachine(io.env)).length > 0) return undefined;
   return enterUserNamespace(io.self, io.env);
-}
-
-async function openEmbedded(io: Io): Promise<Home> {
-  if (io.env.SLIPWAY_ENDPOINT) {
-    throw new SlipwayError('UNSUPPORTED', 'SLIPWAY_ENDPOINT is set, but this version knows only the embedded home', {
-      hint: 'unset SLIPWAY_ENDPOINT to use the home on this machine',
-    });
-  }
-  const { openHome } = await import('../local/home.ts');
-  return openHome({ env: io.env, now: io.now });
 }
 
 function overview(): string {
@@ -92,12 +117,13 @@ Commands:
 ${lines.join('\n')}
 
 Run 'slipway COMMAND --help' for more information on a command.
-Set SLIPWAY_HOME to choose where images and the build cache are kept.
+Set SLIPWAY_HOME to choose where images and the build cache are kept, or SLIPWAY_ENDPOINT (or --context NAME, see 'slipway context')
+to work with a home elsewhere.
 `;
 }
 
 function unknownCommand(first: string, second: string | undefined): string {
-  const groups = ['image', 'container', 'builder', 'buildx', 'system', 'volume', 'network'];
+  const groups = ['context', 'image', 'container', 'builder', 'buildx', 'system', 'volume', 'network'];
   const shown = groups.includes(first) && second !== undefined ? `${first} ${second}` : first;
   return `unknown command: slipway ${shown}`;
 }

@@ -1,12 +1,15 @@
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import type { BuildEvent } from '../../shared/build/events.ts';
 import type { BuildRequest, ContextRef } from '../../shared/build/request.ts';
-import { errnoOf, isErrorCode, SlipwayError } from '../../shared/errors.ts';
+import type { TransferEvent } from '../../shared/client/transfer-events.ts';
+import { errnoOf, SlipwayError } from '../../shared/errors.ts';
 import type { Api } from '../api-client.ts';
+import type { OpenArchive } from '../build-context.ts';
 import { defineCommand } from '../command.ts';
-import { type Io, isTerminal, print, warn } from '../io.ts';
-import { chooseProgress, progress, progressKinds } from '../progress.ts';
+import { followBuild } from '../follow-build.ts';
+import { type Io, isTerminal, print } from '../io.ts';
+import { chooseProgress, type Progress, progress, progressKinds } from '../progress.ts';
+import type { Remote } from '../remote.ts';
 
 /** Docker's flags that Slipway does not have yet: named, with what to do instead, rather than "unknown flag". */
 const notYet: Readonly<Record<string, string>> = {
@@ -89,7 +92,7 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
   },
   args: { min: 1, max: 1 },
   namespace: 'preferred',
-  async run({ args, options, io, api }) {
+  async run({ args, options, io, api, remote }) {
     for (const [name, why] of Object.entries(notYet)) {
       const given = (options as Readonly<Record<string, unknown>>)[name];
       if (Array.isArray(given) && given.length > 0) throw new SlipwayError('UNSUPPORTED', `--${name}: ${why}`);
@@ -102,7 +105,11 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
       );
     }
     const client = await api();
-    const { context, dockerfile, ignore } = await inputs(args[0] as string, options.file, io, client);
+    const elsewhere = await remote();
+    const show = progress(kind, io);
+    const given = await inputs(args[0] as string, options.file, io, elsewhere === undefined ? client : undefined);
+    const { dockerfile, ignore } = given;
+    const context = elsewhere === undefined ? given.context : await sendInputs(given, client, elsewhere, show, io);
     const request: BuildRequest = {
       context,
       dockerfile,
@@ -119,7 +126,7 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
         : { noCacheFilter: options['no-cache-filter'].flatMap((list) => list.split(',')) }),
       pull: options.pull === true,
     };
-    const digest = await follow(client, request, progress(kind, io), io.signal);
+    const digest = await followBuild(client, request, show, io, elsewhere !== undefined);
     if (options.iidfile !== undefined) await writeFile(resolve(io.cwd, options.iidfile), digest);
     if (options['metadata-file'] !== undefined) {
       const facts = {
@@ -134,43 +141,24 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
   },
 });
 
-async function follow(
-  client: Api,
-  request: BuildRequest,
-  show: ReturnType<typeof progress>,
-  signal: AbortSignal,
-): Promise<string> {
-  const { id } = await client.json<{ id: string }>('POST', '/api/v1/builds', request);
-  // Should it not arrive, the events tell how the build ends all the same.
-  const cancel = () => void client.json('POST', `/api/v1/builds/${id}/cancel`).catch(() => undefined);
-  if (signal.aborted) cancel();
-  signal.addEventListener('abort', cancel, { once: true });
-  try {
-    for await (const event of client.events<BuildEvent>('GET', `/api/v1/builds/${id}/events`)) {
-      await show.show(event);
-      if (event.type === 'result') return event.digest;
-      if (event.type === 'error') {
-        const { code, message, hint, where, details } = event.failure;
-        throw new SlipwayError(isErrorCode(code) ? code : 'INTERNAL', message, {
-          ...(hint === undefined ? {} : { hint }),
-          ...(where === undefined ? {} : { where, details: { ...details, source: request.dockerfile.text } }),
-        });
-      }
-    }
-  } finally {
-    signal.removeEventListener('abort', cancel);
-    await show.end();
-  }
-  throw new SlipwayError('INTERNAL', 'the build ended without a result');
-}
-
 interface Inputs {
   readonly context: ContextRef;
   readonly dockerfile: { readonly name: string; readonly text: string };
   readonly ignore?: { readonly name: string; readonly text: string };
+  /** What came on standard input, for a home elsewhere. */
+  readonly archive?: OpenArchive;
 }
 
-async function inputs(path: string, file: string | undefined, io: Io, client: Api): Promise<Inputs> {
+/** Sends what the build reads to a home elsewhere. */
+async function sendInputs(given: Inputs, client: Api, remote: Remote, show: Progress, io: Io): Promise<ContextRef> {
+  const { sendArchive, sendDirectory } = await import('../build-context.ts');
+  const to = { client, remote, show, io };
+  if (given.archive !== undefined) return await sendArchive(given.archive, to);
+  return given.context.kind === 'directory' ? await sendDirectory(given.context.path, given.ignore, to) : given.context;
+}
+
+/** Without a client the home is elsewhere: what comes on standard input is read here. */
+async function inputs(path: string, file: string | undefined, io: Io, client: Api | undefined): Promise<Inputs> {
   if (path === '-') return fromStandardInput(file, io, client);
   if (/^(https?|git|ssh|s3):\/\//.test(path) || /^git@/.test(path) || /^github\.com\//.test(path)) {
     throw new SlipwayError('UNSUPPORTED', `the context ${path} is a URL, and only folders and standard input are supported yet`, {
@@ -228,12 +216,17 @@ async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-async function fromStandardInput(file: string | undefined, io: Io, client: Api): Promise<Inputs> {
+async function fromStandardInput(file: string | undefined, io: Io, client: Api | undefined): Promise<Inputs> {
   if (file === '-') throw new SlipwayError('USAGE', 'invalid argument: can’t use stdin for both build context and dockerfile');
   if (isTerminal(io.stdin)) {
     throw new SlipwayError('USAGE', 'the context is to come from standard input, but that is a terminal', {
       hint: 'slipway build - < context.tar',
     });
+  }
+  if (client === undefined) {
+    const { openArchive } = await import('../build-context.ts');
+    const archive = await openArchive(io, file);
+    return { context: { kind: 'none' }, dockerfile: archive.dockerfile, archive };
   }
   const query = file === undefined ? '' : `?dockerfile=${encodeURIComponent(file)}`;
   const response = await client.send('POST', `/api/v1/contexts/archive${query}`, io.stdin as AsyncIterable<Uint8Array>);
@@ -279,9 +272,10 @@ async function push(client: Api, tags: readonly string[], io: Io): Promise<void>
     throw new SlipwayError('USAGE', '--push needs a tag: it is the tag that says where to', {
       hint: 'give one with -t HOST/NAME:TAG',
     });
-  for (const tag of tags) {
-    for await (const event of client.events<{ readonly status?: string }>('POST', '/api/v1/images/push', { name: tag })) {
-      if (event.status !== undefined) await warn(io, event.status);
-    }
+  const { transferLines } = await import('../transfer-lines.ts');
+  // Standard output is for the image's ID.
+  const lines = transferLines({ ...io, stdout: io.stderr });
+  for (const reference of tags) {
+    for await (const event of client.events<TransferEvent>('POST', '/api/v1/images/push', { reference })) await lines.show(event);
   }
 }

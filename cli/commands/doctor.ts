@@ -19,6 +19,7 @@ Exits with 1 when builds with RUN cannot work here.`,
     ['slipway doctor --json', 'the same for programs'],
   ],
   options: { json: { type: 'boolean', help: 'Print JSON' } },
+  thisMachine: 'note',
   args: { min: 0, max: 0 },
   async run({ io, options }) {
     const found = await probe({ env: io.env, home: homeRoot(io.env) });

@@ -29,6 +29,7 @@ can reach it read, overwrite and delete images. It speaks plain HTTP: put a prox
     'insecure-no-auth': { type: 'boolean', help: 'Allow an address other than this machine without a login' },
     json: { type: 'boolean', help: 'Print where it listens as one JSON document' },
   },
+  thisMachine: 'refuse',
   args: { min: 0, max: 0 },
   async run({ options, io, home }) {
     const host = options.host ?? '127.0.0.1';

@@ -8,6 +8,7 @@ export const command = defineCommand({
   usage: '[OPTIONS]',
   options: { json: { type: 'boolean', help: 'Print JSON' } },
   args: { min: 0, max: 0 },
+  everywhere: true,
   async run({ options, io }) {
     const facts = { version, node: process.versions.node, os: process.platform, architecture: process.arch };
     if (options.json) await print(io, JSON.stringify(facts));

@@ -1,0 +1,80 @@
+// Starts a build and shows it to its end, wherever it runs: a connection that breaks is taken up again where it was, and Ctrl-C asks the
+// home to stop and waits for it to say so.
+import { randomUUID } from 'node:crypto';
+import type { EventLine, StartedBuild, StartRequest } from '../shared/api/builds.ts';
+import type { BuildEvent } from '../shared/build/events.ts';
+import type { BuildRequest } from '../shared/build/request.ts';
+import { isCode, isErrorCode, SlipwayError } from '../shared/errors.ts';
+import type { Api } from './api-client.ts';
+import type { Io } from './io.ts';
+import type { Progress } from './progress.ts';
+
+/** Milliseconds before each try to take a lost connection up again; what has arrived in between starts it anew. */
+const delays = [200, 500, 1000, 2000, 5000, 10_000, 20_000, 30_000];
+/** Milliseconds that a home elsewhere has to stop a build. */
+const patience = 20_000;
+
+/** The digest of the image. What goes wrong is thrown as the home tells it; CANCELLED after Ctrl-C. */
+export async function followBuild(
+  client: Api,
+  request: BuildRequest,
+  show: Progress,
+  { signal }: Pick<Io, 'signal'>,
+  elsewhere: boolean,
+): Promise<string> {
+  const asked: StartRequest = { ...request, ...(elsewhere ? { clientToken: randomUUID() } : {}) };
+  const { id } = await client.json<StartedBuild>('POST', '/api/v1/builds', asked, { repeatable: true });
+  // The end of the build is waited for after Ctrl-C too, but not for ever.
+  const enough = new AbortController();
+  let late: NodeJS.Timeout | undefined;
+  const calm = client.withSignal(enough.signal);
+  const cancel = () => {
+    if (elsewhere) late = setTimeout(() => enough.abort(), patience);
+    // Should it not arrive, the events tell how the build ends all the same.
+    calm.json('POST', `/api/v1/builds/${id}/cancel`, undefined, { repeatable: true }).catch(() => undefined);
+  };
+  if (signal.aborted) cancel();
+  signal.addEventListener('abort', cancel, { once: true });
+  try {
+    const last = await showAll(calm, id, show, elsewhere);
+    if (last.type === 'result') return last.digest;
+    const { code, message, hint, where, details } = last.failure;
+    throw new SlipwayError(isErrorCode(code) ? code : 'INTERNAL', message, {
+      ...(hint === undefined ? {} : { hint }),
+      ...(where === undefined ? {} : { where, details: { ...details, source: request.dockerfile.text } }),
+    });
+  } finally {
+    clearTimeout(late);
+    signal.removeEventListener('abort', cancel);
+    await show.end();
+  }
+}
+
+type Last = Extract<BuildEvent, { readonly type: 'result' | 'error' }>;
+
+async function showAll(client: Api, id: string, show: Progress, elsewhere: boolean): Promise<Last> {
+  let after = 0;
+  for (let lost = 0; ; lost++) {
+    try {
+      const path = `/api/v1/builds/${id}/events${after === 0 ? '' : `?after=${after}`}`;
+      for await (const { number, ...event } of client.events<EventLine>('GET', path)) {
+        after = number;
+        lost = 0;
+        await show.show(event as BuildEvent);
+        if (event.type === 'result' || event.type === 'error') return event as Last;
+      }
+      if (!elsewhere) throw new SlipwayError('INTERNAL', 'the build ended without a result');
+      // A home may end an answer that takes long.
+      lost = 0;
+    } catch (error) {
+      if (!elsewhere || !isCode(error, 'UPSTREAM', 'TOO_MANY_REQUESTS')) throw error;
+      if (lost >= delays.length) {
+        throw new SlipwayError('UPSTREAM', `lost sight of build ${id}: ${error.message}`, {
+          hint: 'The build goes on without being watched. The same command again takes what it finished from the cache.',
+          cause: error,
+        });
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, delays[Math.min(lost, delays.length - 1)]));
+  }
+}

@@ -1,0 +1,173 @@
+// The control API of a home elsewhere, over HTTP. Loaded only when an endpoint is chosen.
+import type { IncomingMessage } from 'node:http';
+import type { ApiRequest, ApiResponse } from '../shared/api/http.ts';
+import { dockerCredentials } from '../shared/auth/docker-config.ts';
+import { isLoopback } from '../shared/client/address.ts';
+import { asUpstream, discard, HttpClient, type HttpOptions, type Incoming } from '../shared/client/http.ts';
+import { basic, Tokens } from '../shared/client/tokens.ts';
+import { SlipwayError } from '../shared/errors.ts';
+import type { Bytes } from '../shared/store/blobs.ts';
+import { version } from '../shared/version.ts';
+import { BytesBody, type SendOptions } from './api-client.ts';
+import type { Endpoint } from './endpoint.ts';
+
+export interface RemoteOptions {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  readonly http?: Partial<HttpOptions>;
+}
+
+export class Remote implements Disposable {
+  readonly endpoint: Endpoint;
+  readonly #http: HttpClient;
+  readonly #tokens: Tokens;
+  readonly #env: RemoteOptions['env'];
+  /** What was last sent and not refused. */
+  #settled = false;
+
+  constructor(endpoint: Endpoint, { env, now, http = {} }: RemoteOptions) {
+    this.endpoint = endpoint;
+    this.#env = env;
+    const named = (env.SLIPWAY_INSECURE_REGISTRIES ?? '').split(',').flatMap((host) => host.trim() || []);
+    const insecure = (host: string): boolean => named.includes(host) || named.includes(host.replace(/:\d+$/, ''));
+    this.#http = new HttpClient({ userAgent: `slipway/${version}`, env, insecure, ...http });
+    const { login } = endpoint;
+    this.#tokens = new Tokens({
+      http: this.#http,
+      clientId: 'slipway',
+      now,
+      credentials: async () => {
+        if (login !== undefined) return 'token' in login ? { registryToken: login.token } : login;
+        // Who logged in with docker need not do so again: it is the same host.
+        return await dockerCredentials(new URL(endpoint.url).host, '', { env });
+      },
+    });
+  }
+
+  /** An answer of any status. What may be repeated is tried again when the connection breaks or the server is overloaded. */
+  async fetch(request: ApiRequest, { repeatable }: SendOptions = {}): Promise<ApiResponse> {
+    const { body } = request;
+    const again = body === null || body instanceof BytesBody;
+    // A stream can be sent once: that it will not be refused for want of a login has to be known before.
+    if (!again && !this.#settled) await this.#settle(request.signal);
+    for (let attempt = 1; ; attempt++) {
+      const authorization = await this.#authorization(request.signal);
+      const answer = await this.#send(request, authorization, repeatable);
+      if (answer.status !== 401) this.#settled = true;
+      if (answer.status !== 401 || !again || attempt === 3 || !(await this.#learn(answer, authorization)))
+        return respond(answer, request);
+      await discard(answer);
+    }
+  }
+
+  async #settle(signal: AbortSignal | undefined): Promise<void> {
+    const answer = await this.fetch({
+      method: 'GET',
+      url: `${this.endpoint.url}/api/v1`,
+      headers: { get: () => null },
+      body: null,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    if (answer.body !== null) for await (const chunk of answer.body as AsyncIterable<Uint8Array>) void chunk.length;
+    this.#settled = true;
+  }
+
+  async #authorization(signal: AbortSignal | undefined): Promise<string | undefined> {
+    const { login, url } = this.endpoint;
+    if (login !== undefined) checkProtected(url, this.#env);
+    if (login !== undefined && 'token' in login) return `Bearer ${login.token}`;
+    const wanted = await this.#tokens.header([], signal);
+    // Most servers take a name and a password as they are; one that wants a token says so.
+    return wanted ?? (login === undefined ? undefined : basic(login.username, login.password));
+  }
+
+  /** True when another try can help. */
+  async #learn(answer: Incoming, sent: string | undefined): Promise<boolean> {
+    const { headers } = answer;
+    // API Gateway renames it.
+    const header = headers['www-authenticate'] ?? headers['x-amzn-remapped-www-authenticate'];
+    const challenge = Array.isArray(header) ? header.join(', ') : header;
+    if (await this.#tokens.known()) checkProtected(this.endpoint.url, this.#env);
+    else return false;
+    // The password itself was refused, but a token that it gets may do.
+    const before = sent?.startsWith('Basic ') && /\bbearer\b/i.test(challenge ?? '') ? undefined : sent;
+    return await this.#tokens.challenged(challenge, answer.url, before, []);
+  }
+
+  #send(request: ApiRequest, authorization: string | undefined, repeatable: boolean | undefined): Promise<Incoming> {
+    const { method, url, headers, body, signal } = request;
+    const given = Object.fromEntries(
+      ['content-type', 'content-encoding', 'accept'].flatMap((name) => {
+        const value = headers.get(name);
+        return value === null ? [] : [[name, value]];
+      }),
+    );
+    return this.#http.send({
+      method,
+      url: new URL(url),
+      headers: { ...given, ...(authorization === undefined ? {} : { authorization }) },
+      ...(body === null
+        ? {}
+        : { body: body instanceof BytesBody ? { size: body.bytes.length, open: () => body } : { open: () => body } }),
+      ...(body !== null && !(body instanceof BytesBody) ? { repeatable: false } : repeatable === undefined ? {} : { repeatable }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  }
+
+  /** Sends bytes to a URL that the home gave, without any login. */
+  async put(
+    url: string,
+    headers: Readonly<Record<string, string>>,
+    body: { readonly size: number; open(): Bytes | Promise<Bytes> },
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const answer = await this.#http.send({
+      method: 'PUT',
+      // Refused where an endpoint should lead nobody: this machine's own services, a cloud's credentials, plain HTTP from HTTPS.
+      url: this.#http.nextUrl(url, new URL(this.endpoint.url)),
+      headers,
+      body,
+      passRedirect: true,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    await discard(answer);
+    if (answer.status >= 300) {
+      throw new SlipwayError('UPSTREAM', `${answer.url.host} refused an upload: HTTP ${answer.status}`, {
+        hint: 'Try again; the clock of this machine may be wrong if it stays so.',
+        details: { status: answer.status },
+      });
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#http[Symbol.dispose]();
+  }
+}
+
+function respond({ status, headers, body, url }: Incoming, { signal }: ApiRequest): ApiResponse {
+  const plain = Object.entries(headers).flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, Array.isArray(value) ? value.join(', ') : value] as const],
+  );
+  return { status, headers: Object.fromEntries(plain), body: read(body, url, signal) };
+}
+
+/** A connection that breaks is told as such, and one that we end is no failure of theirs. */
+async function* read(body: IncomingMessage, url: URL, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body as AsyncIterable<Uint8Array>;
+  } catch (error) {
+    if (signal?.aborted) throw new SlipwayError('CANCELLED', 'cancelled', { cause: error });
+    throw asUpstream(error, url);
+  }
+}
+
+/** DENIED for a login that would cross a network unprotected. */
+export function checkProtected(url: string, env: RemoteOptions['env']): void {
+  const { protocol, hostname, host } = new URL(url);
+  const named = (env.SLIPWAY_INSECURE_REGISTRIES ?? '').split(',').map((name) => name.trim());
+  if (protocol === 'https:' || isLoopback(hostname) || named.includes(host) || named.includes(hostname)) return;
+  throw new SlipwayError('DENIED', `refused to send a login to ${host} over plain HTTP`, {
+    hint: 'Use https, or name the host in SLIPWAY_INSECURE_REGISTRIES if the network is yours.',
+  });
+}

@@ -1,0 +1,245 @@
+// The command line against a home elsewhere: a real home behind node:http, and an empty machine.
+import { randomBytes } from 'node:crypto';
+import { existsSync, statSync } from 'node:fs';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { writeTar } from '../../shared/tar/write.ts';
+import { type ApiServer, apiServer } from '../support/api-server.ts';
+import { type CliOptions, cli } from '../support/cli.ts';
+import { type TempFolder, tempFolder } from '../support/temp.ts';
+
+let folder: TempFolder;
+let server: ApiServer;
+let context: string;
+let env: Record<string, string>;
+
+const dockerfile = `FROM scratch
+COPY small /s/
+COPY large /l/large
+WORKDIR /w
+ENV A=b
+`;
+
+const machine = (): CliOptions => ({ home: join(folder.path, 'machine'), cwd: folder.path, env });
+const run = (argv: readonly string[], more: Partial<CliOptions> = {}) => cli(argv, { ...machine(), ...more });
+const ok = async (argv: readonly string[], more: Partial<CliOptions> = {}) => {
+  const result = await run(argv, more);
+  expect(result, result.err).toMatchObject({ code: 0 });
+  return result;
+};
+
+const large = randomBytes(5 << 20);
+
+async function makeContext(): Promise<void> {
+  context = join(folder.path, 'context');
+  await mkdir(join(context, 'small', 'deep'), { recursive: true });
+  for (let i = 0; i < 60; i++) await writeFile(join(context, 'small', i % 2 ? 'deep' : '.', `file ${i}`), `content ${i}\n`);
+  await writeFile(join(context, 'large'), large);
+  await writeFile(join(context, 'secret'), 'do not send me');
+  await writeFile(join(context, '.dockerignore'), 'secret\n');
+  await writeFile(join(context, 'Dockerfile'), dockerfile);
+}
+
+for (const direct of [false, true]) {
+  describe(`a home elsewhere, contents ${direct ? 'straight to its store' : 'through its API'}`, () => {
+    beforeAll(async () => {
+      folder = await tempFolder();
+      await makeContext();
+      server = await apiServer({ env: { SLIPWAY_HOME: join(folder.path, 'server') }, direct });
+      env = {
+        HOME: join(folder.path, 'user'),
+        SLIPWAY_ENDPOINT: server.url,
+        SLIPWAY_TOKEN: server.token,
+        SOURCE_DATE_EPOCH: '1700000000',
+      };
+    });
+    afterAll(async () => {
+      await server[Symbol.asyncDispose]();
+      await folder[Symbol.asyncDispose]();
+    });
+
+    it('builds what the embedded home builds, and sends each content once', async () => {
+      const { out: id, err } = await ok(['build', '-q', '-t', 'app:1', context]);
+      expect(err).toBe('');
+      const first = server.contents();
+      expect(first).toBeGreaterThan(large.length);
+      expect(first).toBeLessThan(large.length + 60 * 80 + 10_000);
+      const embedded = await ok(['build', '-q', context], {
+        env: { ...env, SLIPWAY_ENDPOINT: '' },
+        home: join(folder.path, 'embedded'),
+      });
+      expect(id).toBe(embedded.out);
+
+      const again = await ok(['build', '--progress', 'plain', '-t', 'app:2', context]);
+      expect(server.contents()).toBe(first);
+      expect(again.err).toContain('nothing new to send');
+      expect(again.err.match(/CACHED/g)).toHaveLength(4);
+      expect(again.err).toContain('#0 [internal] load build context');
+
+      await writeFile(join(context, 'small', 'file 0'), 'changed\n');
+      await ok(['build', '-q', '-t', 'app:3', context]);
+      expect(server.contents() - first).toBeLessThan(200);
+      expect(server.contents()).toBeGreaterThan(first);
+      // Nothing of it is on this machine.
+      expect(existsSync(join(folder.path, 'machine'))).toBe(false);
+    });
+
+    it('works on its images with the same commands', async () => {
+      const { out } = await ok(['images', '--format', '{{.Repository}}:{{.Tag}} {{.ID}}', 'app']);
+      expect(
+        out
+          .trim()
+          .split('\n')
+          .map((line) => line.split(' ')[0])
+          .sort(),
+      ).toEqual(['app:1', 'app:2', 'app:3']);
+      await ok(['tag', 'app:1', 'other:x']);
+      expect(JSON.parse((await ok(['inspect', 'other:x'])).out)[0].Config.Env).toContain('A=b');
+      expect((await ok(['history', '--no-trunc', 'other:x'])).out).toContain('COPY large');
+      const file = join(folder.path, 'app.tar');
+      await ok(['save', '-o', file, 'app:1']);
+      expect((await readFile(file)).length).toBeGreaterThan(large.length);
+      await ok(['rm', 'other:x', 'app:2']);
+      expect((await ok(['images', '-q', 'other'])).out).toBe('');
+      await ok(['rm', 'app:1', 'app:3']);
+      expect((await ok(['load', '-i', file])).out).toContain('Loaded image: app:1');
+      const tar = await Array.fromAsync(
+        writeTar([{ entry: { path: 'x', type: 'dir', mode: 0o755, uid: 0, gid: 0, size: 0, mtime: 0 } }]),
+      );
+      expect((await ok(['import', '-', 'imported'], { stdin: Buffer.concat(tar) })).out).toMatch(/^sha256:/);
+      expect(await run(['inspect', 'nosuch'])).toMatchObject({ code: 1 });
+    });
+
+    it('takes an archive from standard input', async () => {
+      const entry = (path: string, text: string) => {
+        const bytes = Buffer.from(text);
+        return {
+          entry: { path, type: 'file' as const, mode: 0o644, uid: 0, gid: 0, size: bytes.length, mtime: 0 },
+          body: { kind: 'bytes' as const, bytes },
+        };
+      };
+      const tar = await Array.fromAsync(writeTar([entry('Dockerfile', 'FROM scratch\nCOPY a /\n'), entry('a', 'from a tar')]));
+      await ok(['build', '-q', '-t', 'piped', '-'], { stdin: Buffer.concat(tar) });
+      expect((await ok(['history', 'piped'])).out).toContain('COPY a');
+      await ok(['build', '-q', '-t', 'alone', '-'], { stdin: 'FROM scratch\nENV ALONE=1\n' });
+      expect((await ok(['inspect', 'alone'])).out).toContain('ALONE=1');
+    });
+
+    it('shows what is wrong with the Dockerfile as at home', async () => {
+      const { code, err } = await run(['build', '-f', '-', context], { stdin: 'FROM scratch\nCOPY nosuch /\n' });
+      expect(code).toBe(1);
+      expect(err).toContain('COPY nosuch /');
+      expect(err).toContain('nosuch');
+    });
+  });
+}
+
+describe('a connection', () => {
+  beforeEach(async () => {
+    folder = await tempFolder();
+    await makeContext();
+    server = await apiServer({ env: { SLIPWAY_HOME: join(folder.path, 'server') } });
+    env = { HOME: join(folder.path, 'user'), SLIPWAY_ENDPOINT: server.url, SLIPWAY_TOKEN: server.token };
+  });
+  afterEach(async () => {
+    await server[Symbol.asyncDispose]();
+    await folder[Symbol.asyncDispose]();
+  });
+
+  it('that breaks while following is taken up where it was', async () => {
+    server.cutEvents(3, 150);
+    const { err } = await ok(['build', '--progress', 'rawjson', '-t', 'app', context]);
+    const events = err
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { type: string; id?: number; name?: string });
+    const started = events.filter((event) => event.type === 'started').map((event) => event.id);
+    expect(started).toEqual([...new Set(started)]);
+    expect(events.at(-1)).toMatchObject({ type: 'result' });
+    expect(server.requests.filter((name) => name === 'GET /builds/ID/events')).toHaveLength(4);
+    expect(server.requests.filter((name) => name === 'POST /builds')).toHaveLength(1);
+  });
+
+  it('is refused without a login, in words that help', async () => {
+    const { code, err } = await run(['images'], { env: { ...env, SLIPWAY_TOKEN: 'wrong' } });
+    expect(code).toBe(1);
+    expect(err).toContain(`slipway login ${server.url}`);
+    expect(await run(['images'], { env: { HOME: env.HOME!, SLIPWAY_ENDPOINT: server.url } })).toMatchObject({ code: 1 });
+  });
+
+  it('to nowhere says so', async () => {
+    const { code, err } = await run(['images'], { env: { ...env, SLIPWAY_ENDPOINT: 'http://127.0.0.1:9' } });
+    expect(code).toBe(1);
+    expect(err).toContain('connection refused');
+    for (const bad of ['ftp://x', 'https://u:p@x', 'https://x/?q']) {
+      expect((await run(['images'], { env: { ...env, SLIPWAY_ENDPOINT: bad } })).err).toContain('is not an endpoint');
+    }
+  });
+
+  it('takes no part in what is of this machine', async () => {
+    for (const argv of [['run', 'app', 'true'], ['serve']]) {
+      const { code, err } = await run(argv);
+      expect(code).not.toBe(0);
+      expect(err).toContain('works on this machine');
+    }
+  });
+});
+
+describe('contexts and logins', () => {
+  const login = { username: 'ana', password: 'päss:word' };
+  beforeAll(async () => {
+    folder = await tempFolder();
+    server = await apiServer({ env: { SLIPWAY_HOME: join(folder.path, 'server') }, login });
+    env = { HOME: join(folder.path, 'user') };
+  });
+  afterAll(async () => {
+    await server[Symbol.asyncDispose]();
+    await folder[Symbol.asyncDispose]();
+  });
+  const settings = () => join(folder.path, 'user/.config/slipway/settings.json');
+
+  it('are kept for this user alone, and used', async () => {
+    expect((await ok(['context', 'show'])).out).toBe('default\n');
+    await ok(['context', 'create', 'team', '--endpoint', `${server.url}/`, '--description', 'ours']);
+    expect(statSync(settings()).mode & 0o777).toBe(0o600);
+    expect(await run(['context', 'create', 'team', '--endpoint', server.url])).toMatchObject({ code: 1 });
+    expect(await run(['context', 'create', 'default', '--endpoint', server.url])).toMatchObject({ code: 1 });
+    expect(await run(['context', 'use', 'nosuch'])).toMatchObject({ code: 1 });
+    await ok(['context', 'use', 'team']);
+    expect((await ok(['context', 'ls'])).out).toMatch(/team \* +ours +http:/);
+    expect((await run(['images'])).err).toContain('slipway login');
+
+    expect(await run(['login', '-u', 'ana', '--password-stdin'], { stdin: 'wrong\n' })).toMatchObject({ code: 1 });
+    expect(await readFile(settings(), 'utf8')).not.toContain('wrong');
+    await chmod(settings(), 0o644);
+    expect((await ok(['login', '-u', 'ana', '--password-stdin'], { stdin: `${login.password}\n` })).out).toBe(
+      'Login Succeeded\n',
+    );
+    expect(statSync(settings()).mode & 0o777).toBe(0o600);
+    expect((await ok(['images', '-q'])).out).toBe('');
+    expect((await ok(['--context', 'default', 'images', '-q'])).out).toBe('');
+    expect(existsSync(join(folder.path, 'machine'))).toBe(true);
+    await rm(join(folder.path, 'machine'), { recursive: true });
+
+    // A stream is sent once: the login has to be settled before.
+    const tar = await Array.fromAsync(
+      writeTar([{ entry: { path: 'x', type: 'dir', mode: 0o755, uid: 0, gid: 0, size: 0, mtime: 0 } }]),
+    );
+    await ok(['import', '-', 'imported'], { stdin: Buffer.concat(tar) });
+
+    await ok(['logout']);
+    expect(await readFile(settings(), 'utf8')).not.toContain('päss');
+    expect(await run(['images'])).toMatchObject({ code: 1 });
+    expect(await run(['context', 'rm', 'team'])).toMatchObject({ code: 1, err: expect.stringContaining('in use') });
+    await ok(['context', 'rm', '-f', 'team']);
+    expect((await ok(['context', 'show'])).out).toBe('default\n');
+  });
+
+  it('never send a password unprotected, or take one from the command line', async () => {
+    const { code, err } = await run(['login', '-u', 'ana', '--password-stdin', 'http://images.example.com'], { stdin: 'x' });
+    expect(code).toBe(1);
+    expect(err).toContain('plain HTTP');
+    expect((await run(['login', '-u', 'a', '-p', 'b', server.url])).err).toContain('--password-stdin');
+  });
+});
