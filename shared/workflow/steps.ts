@@ -1,11 +1,12 @@
 // A build as steps over stored state: what the states of the account's state machine do. Each loads what it needs by the build's id and
 // leaves its result behind; run again, it finds the result and changes nothing. Nothing but ids passes between them.
-import type { BuildRecord, BuildRecords } from '../build/build-records.ts';
+import { type BuildRecord, type BuildRecords, hasEnded } from '../build/build-records.ts';
 import { startConfig } from '../build/config-edit.ts';
+import { eventLog, type StepLog } from '../build/events.ts';
 import { executeStage, type StageInput } from '../build/executor.ts';
 import { finishBuild } from '../build/finish.ts';
 import type { Plan, PlannedStage } from '../build/plan.ts';
-import type { ContextSource, LayerStore, ScratchFolder, StagePorts } from '../build/ports.ts';
+import type { ContextSource, LayerStore, ScratchFolder } from '../build/ports.ts';
 import { type PreparedBuild, prepareBuild } from '../build/prepare.ts';
 import type { BuildRequest } from '../build/request.ts';
 import type { StageImage } from '../build/stage-image.ts';
@@ -14,7 +15,7 @@ import type { LayerRecords } from '../layer/record.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { Blobs } from '../store/blobs.ts';
 import type { Catalog } from '../store/catalog.ts';
-import { workKeys } from '../store/keys.ts';
+import { jobKeys, workKeys } from '../store/keys.ts';
 import type { Json, Table } from '../store/table.ts';
 import { ScopedCache } from './build-cache.ts';
 import { settleClaim } from './settle.ts';
@@ -53,6 +54,8 @@ export interface StoredPlan {
 
 /** Seconds for which what is under way is kept: far longer than a build can run. */
 const workLife = 30 * 24 * 3600;
+/** Milliseconds for taking over what a failed stage did. */
+const settleTime = 120_000;
 
 export const expiresOf =
   ({ clock }: Pick<WorkflowPorts, 'clock'>) =>
@@ -72,7 +75,7 @@ async function logged<T>(
   id: string,
   source: string,
   ports: WorkflowPorts,
-  work: (log: StagePorts['log'], signal: AbortSignal) => Promise<T>,
+  work: (log: StepLog, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const { records, table, clock } = ports;
   const stop = new AbortController();
@@ -216,31 +219,7 @@ export async function runStageStep(id: string, index: number, ports: WorkflowPor
   const input = await stageInput(id, index, stored, records);
   try {
     await logged(id, stageSource(index), ports, async (log, signal) => {
-      let context: Promise<ContextSource> | undefined;
-      const cache = cacheOf(id, input, request, ports, (key) => settleClaim(id, index, key, input.plan.epoch, ports, signal));
-      const image = await executeStage(input, {
-        blobs: ports.blobs,
-        layers: ports.layers,
-        clock: ports.clock,
-        scratch: ports.scratch,
-        cache,
-        log,
-        signal,
-        // The cache itself sees to it, because a stage may be gone through several times.
-        noCache: false,
-        roots: () =>
-          Promise.reject(
-            new SlipwayError('SANDBOX_UNAVAILABLE', 'RUN is not executed in a function', { details: { runner: 'needed' } }),
-          ),
-        ...(request.context.kind === 'none'
-          ? {}
-          : {
-              context: () => {
-                context ??= ports.context(request, signal);
-                return context;
-              },
-            }),
-      });
+      const image = await executeHere(id, input, request, ports, log, signal);
       await records.saveStage(id, index, image);
     });
   } catch (error) {
@@ -248,6 +227,61 @@ export async function runStageStep(id: string, index: number, ports: WorkflowPor
     return { status: 'runner', platform: formatPlatform(input.plan.platform) };
   }
   return { status: 'done' };
+}
+
+/** @throws what `isRunnerNeeded` knows, at the first RUN that nobody has done */
+function executeHere(
+  id: string,
+  input: StageInput,
+  request: BuildRequest,
+  ports: WorkflowPorts,
+  log: StepLog,
+  signal: AbortSignal,
+): Promise<StageImage> {
+  const { plan, stage } = input;
+  let context: Promise<ContextSource> | undefined;
+  return executeStage(input, {
+    blobs: ports.blobs,
+    layers: ports.layers,
+    clock: ports.clock,
+    scratch: ports.scratch,
+    cache: cacheOf(id, input, request, ports, (key) => settleClaim(id, stage.index, key, plan.epoch, ports, signal)),
+    log,
+    signal,
+    // The cache itself sees to it, because a stage may be gone through several times.
+    noCache: false,
+    roots: () =>
+      Promise.reject(
+        new SlipwayError('SANDBOX_UNAVAILABLE', 'RUN is not executed in a function', { details: { runner: 'needed' } }),
+      ),
+    ...(request.context.kind === 'none'
+      ? {}
+      : {
+          context: () => {
+            context ??= ports.context(request, signal);
+            return context;
+          },
+        }),
+  });
+}
+
+/**
+ * After a stage has failed: takes what its runner did before that into the cache (F75). The stage is gone through again, silently, up to
+ * where it failed. That this may fail too changes nothing for the build, which has its reason already.
+ */
+async function keepWhatWasDone(id: string, ports: WorkflowPorts): Promise<void> {
+  const { records, table } = ports;
+  const stored = (await records.plan(id)) as StoredPlan | undefined;
+  if (stored === undefined) return;
+  const finished = new Set(await records.finishedStages(id));
+  const request = await records.request(id);
+  for (const { index, needs } of stored.plan.stages) {
+    if (finished.has(index) || !needs.every((need) => finished.has(need))) continue;
+    if ((await table.get(jobKeys.job(id, index))) === undefined) continue;
+    const input = await stageInput(id, index, stored, records);
+    const silent = eventLog(() => undefined, ports.clock);
+    await executeHere(id, input, request, ports, silent, AbortSignal.timeout(settleTime)).catch(() => undefined);
+  }
 }
 
 /** Stores config and manifest, moves the tags, ends the build. Answers its record. */
@@ -277,8 +311,10 @@ export async function recordFailure(id: string, error: unknown, ports: Pick<Work
  * Ends the build as failed: with what its step left behind, else with what the state machine was told. A build that somebody cancelled
  * ends as cancelled. One that has ended stays as it is.
  */
-export async function failStep(id: string, cause: string, ports: Pick<WorkflowPorts, 'records' | 'table'>): Promise<BuildRecord> {
+export async function failStep(id: string, cause: string, ports: WorkflowPorts): Promise<BuildRecord> {
   const build = await ports.records.get(id);
+  if (build !== undefined && hasEnded(build.state)) return build;
+  await keepWhatWasDone(id, ports).catch(() => undefined);
   if (build?.cancelRequested !== undefined) return ports.records.fail(id, { code: 'CANCELLED', message: 'cancelled' });
   const known = (await ports.table.get(workKeys.failure(id)))?.value as ErrorDocument | undefined;
   return ports.records.fail(id, known ?? { code: 'INTERNAL', message: `the build stopped: ${cause.slice(0, 2000)}` });

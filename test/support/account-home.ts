@@ -21,6 +21,7 @@ import { TableCatalog } from '../../shared/store/catalog-table.ts';
 import type { Table } from '../../shared/store/table.ts';
 import type { WorkflowPorts } from '../../shared/workflow/steps.ts';
 import { failStep, finishStep, planBuildStep, readyStages, runStageStep } from '../../shared/workflow/steps.ts';
+import { fakeBucket } from './fake-bucket.ts';
 import { storeHome } from './store-home.ts';
 import { tempFolder } from './temp.ts';
 
@@ -36,7 +37,9 @@ export interface AccountOptions {
 export async function accountHome(options: AccountOptions = {}) {
   const clock = options.clock ?? Date.now;
   const home = await storeHome(clock);
-  const { blobs, table } = options.wrap?.(home) ?? home;
+  const bucket = await fakeBucket(home.blobs);
+  const stored = { blobs: bucket.blobs, table: home.table };
+  const { blobs, table } = options.wrap?.(stored) ?? stored;
   const scratchRoot = await tempFolder();
   const pool = new CompressPool(1);
   let count = 0;
@@ -75,11 +78,13 @@ export async function accountHome(options: AccountOptions = {}) {
   return {
     root: home.root,
     disk: home,
+    bucket,
     blobs,
     table,
     fresh,
     async [Symbol.asyncDispose]() {
       await pool[Symbol.asyncDispose]();
+      await bucket[Symbol.asyncDispose]();
       await scratchRoot[Symbol.asyncDispose]();
       await home[Symbol.asyncDispose]();
     },

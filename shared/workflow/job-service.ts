@@ -1,0 +1,393 @@
+// The home's side of jobs. A runner may read what its stage is made from, store blobs, and write to its own job's records; nothing that
+// another build reads is ever written on its word. What it claims is checked and put in its place by the stage step (settle.ts).
+import type { BuildEvent } from '../build/events.ts';
+import type { StageInput } from '../build/executor.ts';
+import { type KeyStruct, keyOf } from '../build/key.ts';
+import type { Step } from '../build/plan.ts';
+import { type ErrorDocument, SlipwayError } from '../errors.ts';
+import type { Layer } from '../layer/layer.ts';
+import { type Digest, isDigest } from '../oci/digest.ts';
+import { canonicalJson } from '../oci/encode.ts';
+import { formatPlatform } from '../oci/platform.ts';
+import type { BlobStat } from '../store/blobs.ts';
+import { contextKeys, jobKeys } from '../store/keys.ts';
+import { retrying } from '../store/removal.ts';
+import type { Json, TableRecord } from '../store/table.ts';
+import { type FoundStep, heartbeatSeconds, type JobDocument } from './job.ts';
+import { type JobId, makeJobToken } from './job-token.ts';
+import type { Claim } from './settle.ts';
+import { giveLog, type LogPlace, takeLog } from './source-log.ts';
+import { cacheOf, expiresOf, planOf, recordFailure, stageInput, stageSource, type WorkflowPorts } from './steps.ts';
+
+export interface JobPorts extends WorkflowPorts {
+  /** Of at least 32 bytes. */
+  readonly key: Uint8Array;
+  /** Tells whoever waits for the job: in an account, Step Functions. `token` is what `open` was given. */
+  readonly signals: JobSignals;
+}
+
+export interface JobSignals {
+  done(token: string): Promise<void>;
+  failed(token: string, code: string, message: string): Promise<void>;
+  alive(token: string): Promise<void>;
+}
+
+/** How a job stands. */
+interface JobRecord {
+  readonly attempt: number;
+  readonly state: 'open' | 'done' | 'failed';
+  /** Who waits for it. */
+  readonly waiter: string;
+  readonly log?: LogPlace;
+  /** What executes it, e.g. a MicroVM's id. */
+  readonly handle?: string;
+}
+
+/** Runners that are lost are replaced this often. */
+export const maxAttempts = 4;
+/** Seconds that a job's token is good for: the longest a runner may take. */
+const tokenLife = 8 * 3600;
+const linkSeconds = 3600;
+
+const asJson = (value: object): Json => JSON.parse(JSON.stringify(value)) as Json;
+
+export class JobService {
+  readonly #ports: JobPorts;
+
+  constructor(ports: JobPorts) {
+    this.#ports = ports;
+  }
+
+  /**
+   * Opens the next attempt at a stage and answers its token. Tokens of earlier attempts are void from here on. The same waiter is
+   * answered the same attempt.
+   * @throws SANDBOX when it has been tried too often
+   */
+  async open(build: string, stage: number, waiter: string): Promise<JobId & { readonly token: string }> {
+    const { table, clock, key } = this.#ports;
+    const record = await retrying(async () => {
+      const known = await table.get(jobKeys.job(build, stage));
+      const before = known?.value as JobRecord | undefined;
+      if (before?.waiter === waiter && before.state === 'open') return before;
+      const attempt = (before?.attempt ?? 0) + 1;
+      if (attempt > maxAttempts) {
+        const error = new SlipwayError('SANDBOX', `stage ${stage} was given to ${maxAttempts} runners, and none finished it`, {
+          hint: 'The log shows how far they came. A RUN that kills its machine, or needs more memory or disk than it has, ends like this.',
+        });
+        await recordFailure(build, error, this.#ports);
+        throw error;
+      }
+      const next: JobRecord = { attempt, state: 'open', waiter };
+      const condition = known === undefined ? ({ ifAbsent: true } as const) : { ifVersion: known.version };
+      await table.put(jobKeys.job(build, stage), asJson(next), { condition, expires: this.#expires() });
+      return next;
+    });
+    const id: JobId = { build, stage, attempt: record.attempt };
+    return { ...id, token: makeJobToken(key, id, clock() / 1000 + tokenLife) };
+  }
+
+  /** Keeps what executes the job, so that it can be stopped. */
+  async setHandle(id: JobId, handle: string): Promise<void> {
+    await this.#edit(id, (job) => ({ ...job, handle }));
+  }
+
+  async handle(build: string, stage: number): Promise<string | undefined> {
+    return ((await this.#ports.table.get(jobKeys.job(build, stage)))?.value as JobRecord | undefined)?.handle;
+  }
+
+  /** What the job is. Asked again, it answers the same. */
+  async claim(id: JobId): Promise<JobDocument> {
+    const { records, layerRecords, table } = this.#ports;
+    const job = await this.#job(id);
+    const [{ input, stored }, request] = await Promise.all([this.#input(id), records.request(id.build)]);
+    let { log } = job;
+    if (log === undefined) {
+      log = await takeLog({ table, expires: this.#expires }, id.build, stageSource(id.stage));
+      await this.#edit(id, (known) => (known.log === undefined ? { ...known, log: log as LogPlace } : known));
+    }
+    const layers = [input.start, ...input.sources.values()].flatMap((image) => image.layers);
+    const tocs: Record<string, Digest> = {};
+    for (const { diffId } of layers) {
+      const toc = (await layerRecords.get(diffId))?.toc;
+      if (toc !== undefined) tocs[diffId] = toc;
+    }
+    const { context } = request;
+    const list = context.kind === 'stored' && isDigest(context.id) ? context.id : undefined;
+    const readable = [
+      ...layers.map((layer) => layer.descriptor.digest),
+      ...Object.values(tocs),
+      ...(list === undefined ? [] : [list]),
+    ];
+    await this.#grant(id, readable);
+    const { stages, warnings: _, ...plan } = stored.plan;
+    return {
+      plan,
+      stage: input.stage,
+      stages: stages.length,
+      start: input.start,
+      sources: [...input.sources],
+      tocs,
+      ...(list === undefined ? {} : { context: { list, scope: projectOf(request) } }),
+      log,
+      heartbeat: heartbeatSeconds,
+    };
+  }
+
+  /** The cached result of a step of this stage. */
+  async lookup(id: JobId, struct: unknown): Promise<FoundStep | undefined> {
+    await this.#job(id);
+    const { input } = await this.#input(id);
+    const asked = checkStruct(struct, input);
+    const request = await this.#ports.records.request(id.build);
+    const hit = await cacheOf(id.build, input, request, this.#ports).lookup(asked);
+    if (hit !== undefined) {
+      const layer = await this.#ports.layers.find(hit.diffId);
+      if (layer === undefined) return undefined;
+      const toc = (await this.#ports.layerRecords.get(hit.diffId))?.toc;
+      await this.#grant(id, [layer.descriptor.digest, ...(toc === undefined ? [] : [toc])]);
+      return found(hit.diffId, hit.made, layer, toc);
+    }
+    // What an earlier attempt at this job did before it was lost.
+    const claim = (await this.#ports.table.get(jobKeys.claim(id.build, id.stage, keyOf(asked))))?.value as Claim | undefined;
+    if (claim === undefined || (await this.#ports.blobs.stat(claim.blob)) === undefined) return undefined;
+    await this.#grant(id, [claim.blob]);
+    const { diffId, blob, size, made } = claim;
+    return { diffId, made, layer: { mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', digest: blob, size } };
+  }
+
+  /** Notes what a RUN of this stage made. Nothing else reads it before it was checked. */
+  async save(id: JobId, struct: unknown, claim: Claim): Promise<void> {
+    await this.#job(id);
+    const { input } = await this.#input(id);
+    const done = checkStruct(struct, input);
+    if (done.operation.kind !== 'run') throw new SlipwayError('DENIED', 'a runner answers for RUN only');
+    if (!(await this.#sent(id, claim.blob))) throw new SlipwayError('DENIED', `this job did not send ${claim.blob}`);
+    await this.#ports.table.put(jobKeys.claim(id.build, id.stage, keyOf(done)), asJson(claim), { expires: this.#expires() });
+  }
+
+  /** A URL for reading a blob that the stage is made from. */
+  async read(id: JobId, digest: Digest): Promise<{ readonly url: string; readonly size: number }> {
+    await this.#job(id);
+    const { blobs, table } = this.#ports;
+    if ((await table.get(jobKeys.read(id.build, id.stage, digest))) === undefined && !(await this.#sent(id, digest))) {
+      throw new SlipwayError('DENIED', `${digest} is not for this job`);
+    }
+    const stat = await blobs.stat(digest);
+    const url = await this.#links().read(digest, { method: 'GET', seconds: linkSeconds });
+    if (stat === undefined || url === undefined) throw new SlipwayError('NOT_FOUND', `${digest} is not stored`);
+    return { url, size: stat.size };
+  }
+
+  /** A URL for storing a blob. That it is there already is not told: the bytes must come. */
+  async write(id: JobId, blob: BlobStat) {
+    await this.#job(id);
+    return this.#links().write(blob, { seconds: linkSeconds });
+  }
+
+  async confirm(id: JobId, upload: string, blob: BlobStat): Promise<void> {
+    await this.#job(id);
+    if (await this.#sent(id, blob.digest)) return;
+    await this.#links().confirm(upload, blob, { proven: true });
+    await this.#ports.table.put(jobKeys.sent(id.build, id.stage, blob.digest), { size: blob.size }, { expires: this.#expires() });
+  }
+
+  /** Where the contents of files of this build's context are. */
+  async bodies(id: JobId, digests: readonly Digest[]) {
+    await this.#job(id);
+    const { records, table, context } = this.#ports;
+    const request = await records.request(id.build);
+    if (request.context.kind !== 'stored') throw new SlipwayError('DENIED', 'this build has no context');
+    const { list } = await context(request, AbortSignal.timeout(60_000));
+    const own = new Set(list.entries.map((entry) => entry.digest));
+    const wanted = [...new Set(digests)].filter((digest) => own.has(digest));
+    const found = await table.getMany(wanted.map((digest) => contextKeys.body(projectOf(request), digest)));
+    const places = found.flatMap((record) =>
+      record === undefined ? [] : [{ digest: record.sort as Digest, place: record.value }],
+    );
+    await this.#grant(id, [...new Set(places.map(({ place }) => (place as { readonly blob: Digest }).blob))]);
+    return places;
+  }
+
+  /** Stores events of the stage's log. */
+  async log(id: JobId, first: number, events: readonly unknown[]): Promise<{ readonly closed: boolean }> {
+    const { log } = await this.#job(id);
+    if (log === undefined) throw new SlipwayError('CONFLICT', 'the job was not claimed');
+    const checked = events.map(eventOf);
+    const source = { name: stageSource(id.stage), attempt: log.attempt, first };
+    return this.#ports.records.append(id.build, source, checked);
+  }
+
+  /** Tells that the runner lives; answers whether it should stop. */
+  async heartbeat(id: JobId): Promise<{ readonly cancelled: boolean }> {
+    const { waiter } = await this.#job(id);
+    if (await this.#ports.records.isCancelled(id.build)) return { cancelled: true };
+    await this.#ports.signals.alive(waiter);
+    return { cancelled: false };
+  }
+
+  /** The runner has done all it can. Said again, it changes nothing. */
+  async complete(id: JobId, place: Omit<LogPlace, 'attempt'>): Promise<void> {
+    const job = await this.#end(id, 'done', place);
+    await this.#ports.signals.done(job.waiter);
+  }
+
+  async fail(id: JobId, failure: ErrorDocument, place: Omit<LogPlace, 'attempt'>): Promise<void> {
+    const job = await this.#end(id, 'failed', place);
+    await recordFailure(id.build, knownFailure(failure), this.#ports);
+    await this.#ports.signals.failed(job.waiter, failure.code, failure.message.slice(0, 1000));
+  }
+
+  async #end(id: JobId, state: 'done' | 'failed', place: Omit<LogPlace, 'attempt'>): Promise<JobRecord> {
+    const job = await this.#job(id, state);
+    if (job.log !== undefined) {
+      const { table } = this.#ports;
+      await giveLog({ table, expires: this.#expires }, id.build, stageSource(id.stage), { ...place, attempt: job.log.attempt });
+    }
+    return this.#edit(id, (known) => ({ ...known, state }));
+  }
+
+  readonly #expires = (): number => expiresOf(this.#ports)();
+
+  #links() {
+    const { link } = this.#ports.blobs;
+    if (link === undefined) throw new SlipwayError('UNSUPPORTED', 'jobs need a store that gives URLs');
+    return link;
+  }
+
+  async #sent(id: JobId, digest: Digest): Promise<boolean> {
+    return (await this.#ports.table.get(jobKeys.sent(id.build, id.stage, digest))) !== undefined;
+  }
+
+  async #grant(id: JobId, digests: readonly Digest[]): Promise<void> {
+    const once = [...new Set(digests)];
+    const known = await this.#ports.table.getMany(once.map((digest) => jobKeys.read(id.build, id.stage, digest)));
+    const fresh = once.filter((_, i) => known[i] === undefined);
+    for (let at = 0; at < fresh.length; at += 100) {
+      const writes = fresh.slice(at, at + 100).map((digest) => ({
+        kind: 'put' as const,
+        key: jobKeys.read(id.build, id.stage, digest),
+        value: {},
+        expires: this.#expires(),
+      }));
+      await this.#ports.table.transact(writes);
+    }
+  }
+
+  async #input({ build, stage }: JobId) {
+    const stored = await planOf(build, this.#ports);
+    return { stored, input: await stageInput(build, stage, stored, this.#ports.records) };
+  }
+
+  /** The job, if this is its attempt and it is open (or in `also`, for who says the same again). */
+  async #job(id: JobId, also?: JobRecord['state']): Promise<JobRecord> {
+    return this.#check(id, await this.#ports.table.get(jobKeys.job(id.build, id.stage)), also);
+  }
+
+  #check(id: JobId, record: TableRecord | undefined, also?: JobRecord['state']): JobRecord {
+    const job = record?.value as JobRecord | undefined;
+    if (job === undefined || job.attempt !== id.attempt) throw new SlipwayError('DENIED', 'this job was given to another runner');
+    if (job.state !== 'open' && job.state !== also) throw new SlipwayError('CONFLICT', `this job is over: ${job.state}`);
+    return job;
+  }
+
+  #edit(id: JobId, change: (job: JobRecord) => JobRecord): Promise<JobRecord> {
+    const { table } = this.#ports;
+    return retrying(async () => {
+      const record = await table.get(jobKeys.job(id.build, id.stage));
+      const job = record?.value as JobRecord | undefined;
+      if (record === undefined || job === undefined || job.attempt !== id.attempt) {
+        throw new SlipwayError('DENIED', 'this job was given to another runner');
+      }
+      const next = change(job);
+      await table.put(jobKeys.job(id.build, id.stage), asJson(next), {
+        condition: { ifVersion: record.version },
+        expires: this.#expires(),
+      });
+      return next;
+    });
+  }
+}
+
+const projectOf = (request: { readonly context: { readonly kind: string; readonly project?: string | undefined } }): string =>
+  request.context.project ?? 'default';
+
+const found = (diffId: Digest, made: number, { descriptor }: Layer, toc: Digest | undefined): FoundStep => ({
+  diffId,
+  made,
+  layer: { mediaType: descriptor.mediaType, digest: descriptor.digest, size: descriptor.size },
+  ...(toc === undefined ? {} : { toc }),
+});
+
+/** The key of a step of this very stage, or DENIED: a job cannot ask for what other builds would have made. */
+function checkStruct(value: unknown, { plan, stage }: StageInput): KeyStruct {
+  const struct = value as KeyStruct | null;
+  const bad = () => new SlipwayError('DENIED', 'this is no step of the job’s stage');
+  if (typeof struct !== 'object' || struct === null || struct.version !== 1 || typeof struct.operation !== 'object') throw bad();
+  if (struct.platform !== formatPlatform(plan.platform) || struct.epoch !== plan.epoch || typeof struct.parent !== 'string')
+    throw bad();
+  if (!stage.steps.some((step) => isKeyOf(struct, step))) throw bad();
+  return struct;
+}
+
+function isKeyOf({ operation }: KeyStruct, step: Step): boolean {
+  const planned = step.operation;
+  if (operation.kind === 'run' && planned.kind === 'run') {
+    const { args, env, user, cwd, network } = planned;
+    const { files: _, ...asked } = operation;
+    return canonicalJson(asked) === canonicalJson({ kind: 'run', args, env, user, cwd, network });
+  }
+  if (operation.kind === 'copy' && planned.kind === 'copy') return operation.destination === planned.destination;
+  if (operation.kind === 'fetch' && planned.kind === 'fetch') return operation.destination === planned.destination;
+  return operation.kind === 'workdir' && planned.kind === 'workdir' && operation.path === planned.path;
+}
+
+const plain = new Set(['started', 'log', 'note', 'done', 'failed', 'cancelled']);
+
+/** An event of a step; a runner cannot end a build, nor warn in a Dockerfile's name. */
+function eventOf(value: unknown): BuildEvent {
+  const event = value as { readonly type?: unknown; readonly id?: unknown; readonly at?: unknown } | null;
+  const ok =
+    typeof event === 'object' &&
+    event !== null &&
+    typeof event.type === 'string' &&
+    plain.has(event.type) &&
+    Number.isSafeInteger(event.id) &&
+    Number.isFinite(event.at);
+  if (!ok) throw new SlipwayError('INVALID_DOCUMENT', 'an event is not one of a step');
+  const { type, id, at, name, text, stream, message, cached } = event as unknown as Readonly<Record<string, unknown>>;
+  const words = (word: unknown): string => (typeof word === 'string' ? word : '');
+  const common = { id: id as number, at: at as number };
+  switch (type) {
+    case 'started':
+      return { type, ...common, name: words(name) };
+    case 'log':
+      return { type, ...common, stream: stream === 'stderr' ? 'stderr' : 'stdout', text: words(text) };
+    case 'note':
+      return { type, ...common, text: words(text) };
+    case 'failed':
+      return { type, ...common, message: words(message) };
+    case 'cancelled':
+      return { type, ...common };
+    default:
+      return { type: 'done', ...common, ...(cached === true ? { cached: true as const } : {}) };
+  }
+}
+
+/** A runner's failure is the build's, but it chooses no code of ours but those that its work can have. */
+function knownFailure({ code, message, hint, where, details }: ErrorDocument): SlipwayError {
+  const allowed = [
+    'SANDBOX',
+    'SANDBOX_UNAVAILABLE',
+    'DISK_FULL',
+    'CONTEXT',
+    'CANCELLED',
+    'INTERNAL',
+    'UNSUPPORTED',
+    'TOO_LARGE',
+  ] as const;
+  return new SlipwayError(allowed.find((one) => one === code) ?? 'STEP_FAILED', message, {
+    ...(hint === undefined ? {} : { hint }),
+    ...(where === undefined ? {} : { where }),
+    ...(details === undefined ? {} : { details }),
+  });
+}

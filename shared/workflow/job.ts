@@ -1,0 +1,65 @@
+// What a job is, and what its runner and the home say to each other. A runner is told one stage of one build; it answers with the layers
+// that RUN made and with the log. Bytes go through presigned URLs, never through the API.
+import * as z from 'zod/mini';
+import type { Plan, PlannedStage } from '../build/plan.ts';
+import type { StageImage } from '../build/stage-image.ts';
+import { type Digest, isDigest } from '../oci/digest.ts';
+import type { LogPlace } from './source-log.ts';
+
+/** What a runner is started with. Small enough for the payload of a MicroVM's run hook (16 KB) or one environment variable. */
+export const jobTicket = z.object({
+  /** Where the job routes are, e.g. `https://HOST/api/v1/jobs/<build>/<stage>`; without a slash at the end. */
+  url: z.string().check(z.url()),
+  token: z.string(),
+});
+export type JobTicket = z.infer<typeof jobTicket>;
+
+/** The answer to `claim`: all that executing the stage takes. */
+export interface JobDocument {
+  readonly plan: Omit<Plan, 'stages' | 'warnings'>;
+  /** The stage, and of every other one the index only: enough for the titles of steps. */
+  readonly stage: PlannedStage;
+  readonly stages: number;
+  readonly start: StageImage;
+  readonly sources: readonly (readonly [number | string, StageImage])[];
+  /** Tables of contents that are there, by diffID. */
+  readonly tocs: Readonly<Record<string, Digest>>;
+  /** The file list of the context, a blob. */
+  readonly context?: { readonly list: Digest; readonly scope: string };
+  readonly log: LogPlace;
+  /** Seconds within which the home has to hear from the runner. */
+  readonly heartbeat: number;
+}
+
+const digest = z.string().check(z.refine((text) => isDigest(text), 'is no digest'));
+const count = z.int().check(z.nonnegative());
+
+export const lookupBody = z.object({ struct: z.unknown() });
+export const claimBody = z.object({ struct: z.unknown(), diffId: digest, blob: digest, size: count, made: count });
+export const readBody = z.object({ digest });
+export const writeBody = z.object({ digest, size: count });
+export const confirmBody = z.object({ id: z.string(), digest, size: count });
+export const bodiesBody = z.object({ digests: z.array(digest).check(z.maxLength(5000)) });
+export const logBody = z.object({ first: count, events: z.array(z.unknown()).check(z.maxLength(10_000)) });
+const place = z.object({ next: count, started: count, done: count });
+export const completeBody = z.object({ place });
+export const failBody = z.object({
+  place,
+  failure: z.object({
+    code: z.string(),
+    message: z.string(),
+    hint: z.optional(z.string()),
+    where: z.optional(z.unknown()),
+    details: z.optional(z.record(z.string(), z.unknown())),
+  }),
+});
+
+export interface FoundStep {
+  readonly diffId: Digest;
+  readonly made: number;
+  readonly layer: { readonly mediaType: string; readonly digest: Digest; readonly size: number };
+  readonly toc?: Digest;
+}
+
+/** Seconds. A runner beats four times within it. */
+export const heartbeatSeconds = 120;

@@ -1,0 +1,181 @@
+// What a runner does with a job: takes it, executes the stage, hands over what RUN made, says how it ended. Everything it holds is in one
+// folder; everything it knows of the home is the job's ticket.
+import { randomBytes } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { executeStage } from '../build/executor.ts';
+import { overlayRoots } from '../build/overlay-roots.ts';
+import type { Plan } from '../build/plan.ts';
+import type { ContextSource, RunRoots, ScratchFolder } from '../build/ports.ts';
+import type { StageImage } from '../build/stage-image.ts';
+import { storedLayers } from '../build/stored-layers.ts';
+import { ContextStore } from '../context/context-store.ts';
+import { errorDocument, isCode, SlipwayError } from '../errors.ts';
+import { CompressPool } from '../layer/compress-pool.ts';
+import { LayerRecords } from '../layer/record.ts';
+import { UnpackedLayers } from '../layer/unpacked.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Sandbox } from '../sandbox/sandbox.ts';
+import type { Blobs } from '../store/blobs.ts';
+import { contextKeys } from '../store/keys.ts';
+import { SqliteTable } from '../store/sqlite-table.ts';
+import type { JobDocument, JobTicket } from './job.ts';
+import { JobClient } from './job-client.ts';
+import { knowBodies, knowLayer, RemoteBlobs, RemoteCache } from './remote-ports.ts';
+import { SourceLog } from './source-log.ts';
+import { asKnown } from './steps.ts';
+
+export interface RunnerOptions {
+  /** An empty folder of its own, on a filesystem that can hold overlays. */
+  readonly root: string;
+  readonly sandbox: () => Promise<Sandbox>;
+  readonly overlayXattrs: 'trusted' | 'user';
+  readonly version: string;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+  /** Stops the job, e.g. because the machine is going away. */
+  readonly signal?: AbortSignal;
+  /** Threads that compress; one a core unless told otherwise. */
+  readonly threads?: number;
+  /** Milliseconds between heartbeats; a quarter of what the home asks for unless told otherwise. */
+  readonly beat?: number;
+}
+
+export type JobEnd = { readonly state: 'done' } | { readonly state: 'failed' | 'lost'; readonly error: SlipwayError };
+
+/** Executes a job. Never rejects: how it ended is answered here, and told to the home where that can be reached. */
+export async function runJob(ticket: JobTicket, options: RunnerOptions): Promise<JobEnd> {
+  using client = new JobClient(ticket, options);
+  let log: SourceLog | undefined;
+  const stop = new AbortController();
+  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal]);
+  let beating: NodeJS.Timeout | undefined;
+  try {
+    const job = await client.ask<JobDocument>('claim', {}, signal);
+    const append = (first: number, events: readonly unknown[]) =>
+      client.ask<{ readonly closed: boolean }>('log', { first, events });
+    log = new SourceLog({ append, place: job.log, clock: options.clock });
+    beating = setInterval(() => void beat(client, stop), options.beat ?? (job.heartbeat * 1000) / 4);
+    await execute(job, client, log, signal, options);
+    await log.flush();
+    await client.ask('complete', { place: placeOf(log) });
+    return { state: 'done' };
+  } catch (error) {
+    const known = asKnown(error);
+    try {
+      await log?.flush();
+      const place = log === undefined ? { next: 0, started: 0, done: 0 } : placeOf(log);
+      await client.ask('fail', { failure: errorDocument(known), place });
+      return { state: 'failed', error: known };
+    } catch (unheard) {
+      return {
+        state: 'lost',
+        error: new SlipwayError('UPSTREAM', `${known.message}; and the home was not told`, { cause: unheard }),
+      };
+    }
+  } finally {
+    clearInterval(beating);
+  }
+}
+
+const placeOf = ({ place: { next, started, done } }: SourceLog) => ({ next, started, done });
+
+/** A beat that is not heard is no reason to stop; one that is refused, or answered with "cancelled", is. */
+async function beat(client: JobClient, stop: AbortController): Promise<void> {
+  try {
+    const { cancelled } = await client.ask<{ readonly cancelled: boolean }>('heartbeat', {});
+    if (cancelled) stop.abort(new SlipwayError('CANCELLED', 'cancelled'));
+  } catch (error) {
+    if (isCode(error, 'DENIED', 'CONFLICT', 'UNAUTHORIZED', 'NOT_FOUND')) stop.abort(error);
+  }
+}
+
+async function execute(
+  job: JobDocument,
+  client: JobClient,
+  log: SourceLog,
+  signal: AbortSignal,
+  options: RunnerOptions,
+): Promise<void> {
+  const { root, clock } = options;
+  for (const folder of ['blobs', 'run', 'unpacked']) mkdirSync(join(root, folder), { recursive: true, mode: 0o700 });
+  const remote = await RemoteBlobs.open(join(root, 'blobs'), client);
+  // A runner uses of Blobs what RemoteBlobs has: uploads, lists and deletes are the home's affair.
+  const blobs = remote as unknown as Blobs & RemoteBlobs;
+  const table = SqliteTable.open(join(root, 'runner.db'), { now: () => clock() / 1000 });
+  await using pool = new CompressPool(options.threads);
+  try {
+    const records = new LayerRecords(table, blobs);
+    const sources = new Map<number | string, StageImage>(
+      job.sources.map(([name, image]) => [name, { ...image, time: image.time }]),
+    );
+    for (const image of [job.start, ...sources.values()]) {
+      for (const { diffId, descriptor } of image.layers) {
+        remote.know(descriptor);
+        await knowLayer(table, diffId, descriptor, job.tocs[diffId]);
+      }
+    }
+    const newId = (): string => randomBytes(8).toString('hex');
+    const scratch = async (): Promise<ScratchFolder> => {
+      const path = join(root, 'run', newId());
+      mkdirSync(path, { mode: 0o700 });
+      return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+    };
+    const unpacked = new UnpackedLayers({
+      root: join(root, 'unpacked'),
+      blobs,
+      owners: true,
+      overlayXattrs: options.overlayXattrs,
+      newId,
+    });
+    const layers = storedLayers({ blobs, records, pool, scratch, unpacked: (layer) => unpacked.path(layer.diffId) });
+    let roots: Promise<RunRoots> | undefined;
+    let context: Promise<ContextSource> | undefined;
+    const plan: Plan = { ...job.plan, warnings: [], stages: Array.from({ length: job.stages }, () => job.stage) };
+    await executeStage(
+      { plan, stage: job.stage, start: { ...job.start, time: job.start.time }, sources },
+      {
+        blobs,
+        layers,
+        clock,
+        scratch,
+        signal,
+        log: log.log,
+        cache: new RemoteCache({ client, blobs: remote, records, table }),
+        noCache: false,
+        roots() {
+          roots ??= options.sandbox().then((sandbox) => overlayRoots({ sandbox, records, unpacked, scratch }));
+          return roots;
+        },
+        ...(job.context === undefined
+          ? {}
+          : {
+              context() {
+                context ??= openContext(job.context as NonNullable<JobDocument['context']>, client, blobs, table, signal);
+                return context;
+              },
+            }),
+      },
+    );
+  } finally {
+    table.close();
+  }
+}
+
+async function openContext(
+  { list: id, scope }: NonNullable<JobDocument['context']>,
+  client: JobClient,
+  blobs: Blobs,
+  table: SqliteTable,
+  signal: AbortSignal,
+): Promise<ContextSource> {
+  const store = new ContextStore({ blobs, table, project: scope });
+  await table.put(contextKeys.list(scope, id), {});
+  const list = await store.loadList(id, { signal });
+  if (list === undefined) throw new SlipwayError('CONTEXT', `the context ${id} is gone`);
+  const files = list.entries.flatMap(({ digest, size }) => (digest === undefined || size === 0 ? [] : [digest]));
+  await knowBodies(client, table, scope, files as Digest[], signal);
+  const bodies = await store.bodies(list.entries, { signal });
+  return { list, body: (entry) => bodies.body(entry), scope };
+}

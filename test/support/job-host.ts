@@ -1,0 +1,118 @@
+// The home's job routes on a real port, with what waits for jobs: what API Gateway, the jobs function and Step Functions' task tokens are
+// in an account.
+import { randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { ApiRequest } from '../../shared/api/http.ts';
+import { createJobApi } from '../../shared/api/jobs.ts';
+import type { JobTicket } from '../../shared/workflow/job.ts';
+import { JobService, type JobSignals } from '../../shared/workflow/job-service.ts';
+import type { JobId } from '../../shared/workflow/job-token.ts';
+import type { AccountHome } from './account-home.ts';
+
+export interface JobHost extends AsyncDisposable {
+  readonly origin: string;
+  readonly key: Uint8Array;
+  /** `METHOD path` of every call. */
+  readonly calls: string[];
+  /** Answers instead of the routes, when it does. */
+  hook: ((path: string) => number | undefined) | undefined;
+  jobs(): JobService;
+  open(build: string, stage: number, waiter?: string): Promise<JobId & { readonly ticket: JobTicket; readonly waiter: string }>;
+  /** What `fetch` says; the body as JSON. */
+  ask(
+    ticket: JobTicket,
+    name: string,
+    body?: unknown,
+  ): Promise<{ readonly status: number; readonly body: Record<string, unknown> }>;
+  /** Resolves when the job's runner says it has done, rejects when it says it failed, or was not heard of for `silence` ms. */
+  wait(waiter: string, silence?: number): Promise<void>;
+}
+
+interface Waiter {
+  heard: number;
+  state: 'open' | 'done' | { readonly code: string; readonly message: string };
+}
+
+export async function jobHost(home: AccountHome): Promise<JobHost> {
+  const key = randomBytes(32);
+  const waiters = new Map<string, Waiter>();
+  const waiter = (token: string): Waiter => {
+    const known = waiters.get(token) ?? { heard: Date.now(), state: 'open' };
+    waiters.set(token, known);
+    return known;
+  };
+  const settle = (token: string, state: Waiter['state']): void => {
+    const known = waiter(token);
+    if (known.state === 'open') known.state = state;
+  };
+  const signals: JobSignals = {
+    async alive(token) {
+      waiter(token).heard = Date.now();
+    },
+    done: async (token) => settle(token, 'done'),
+    failed: async (token, code, message) => settle(token, { code, message }),
+  };
+  // Each call is answered by a process that has just started.
+  const jobs = () => new JobService({ ...home.fresh(), key, signals });
+  const calls: string[] = [];
+  const server = createServer((request, response) => {
+    const answer = async (): Promise<void> => {
+      const path = request.url ?? '/';
+      calls.push(`${request.method} ${path}`);
+      const spoiled = host.hook?.(path);
+      if (spoiled !== undefined) {
+        for await (const _ of request);
+        return void response.writeHead(spoiled).end('{}');
+      }
+      const asked: ApiRequest = {
+        method: request.method ?? 'GET',
+        url: `http://home${path}`,
+        headers: { get: (name) => (request.headers[name] as string | undefined) ?? null },
+        body: request,
+      };
+      const { status, headers, body } = await createJobApi({ jobs: jobs(), key, clock: Date.now })(asked);
+      response.writeHead(status, headers).end(body as Uint8Array);
+    };
+    answer().catch(() => response.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  let count = 0;
+  const host: JobHost = {
+    origin,
+    key,
+    calls,
+    hook: undefined,
+    jobs,
+    async open(build, stage, name) {
+      count += 1;
+      const token = name ?? `waiter-${count}`;
+      const id = await jobs().open(build, stage, token);
+      waiter(token).heard = Date.now();
+      return { ...id, waiter: token, ticket: { url: `${origin}/api/v1/jobs/${build}/${stage}`, token: id.token } };
+    },
+    async ask(ticket, name, body = {}) {
+      const answer = await fetch(`${ticket.url}/${name}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${ticket.token}` },
+        body: JSON.stringify(body),
+      });
+      return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
+    },
+    async wait(token, silence = 20_000) {
+      for (;;) {
+        const { state, heard } = waiter(token);
+        if (state === 'done') return;
+        if (state !== 'open') throw new Error(`${state.code}: ${state.message}`);
+        if (Date.now() - heard > silence) throw new Error('States.HeartbeatTimeout');
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  };
+  return host;
+}

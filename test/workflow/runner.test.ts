@@ -1,0 +1,138 @@
+import { createReadStream } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { expect, test } from 'vitest';
+import { loadArchive } from '../../shared/archive/load.ts';
+import {
+  type AccountHome,
+  accountHome,
+  drive,
+  eventsOf,
+  project,
+  type Runner,
+  requestOf,
+  sendContext,
+  startBuild,
+} from '../support/account-home.ts';
+import { busyboxImage, busyboxReference } from '../support/base-images.ts';
+import { cli } from '../support/cli.ts';
+import { runFakeCodebuild, runFakeMicrovm } from '../support/fake-microvm.ts';
+import { type JobHost, jobHost } from '../support/job-host.ts';
+import { whyNoRoot } from '../support/roots.ts';
+import { scratch } from '../support/scratch.ts';
+
+const why = whyNoRoot('busybox');
+const long = 120_000;
+
+async function withBusybox(home: AccountHome): Promise<void> {
+  await loadArchive(home.fresh(), createReadStream((await busyboxImage()).archive));
+}
+
+/** A MicroVM a job, gone when the job is over. */
+const microvm =
+  (host: JobHost): Runner =>
+  async (build, stage) => {
+    const { ticket, waiter } = await host.open(build, stage);
+    await using vm = await runFakeMicrovm(JSON.stringify(ticket));
+    await host.wait(waiter);
+    expect(await vm.hook('terminate')).toBe(200);
+  };
+
+const codebuild =
+  (host: JobHost): Runner =>
+  async (build, stage) => {
+    const { ticket, waiter } = await host.open(build, stage);
+    await using runner = runFakeCodebuild(ticket);
+    expect(await runner.ended).toBe(0);
+    await host.wait(waiter);
+  };
+
+const dockerfile = `FROM ${busyboxReference} AS build
+WORKDIR /src
+COPY app .
+RUN cat main.txt > made && echo "out: $(cat made)" && echo oops >&2
+RUN ln made again && mkdir sub && chmod 700 sub
+COPY late.txt sub/
+RUN cat sub/late.txt >> made
+FROM ${busyboxReference}
+COPY --from=build /src/made /src/again /
+CMD ["cat", "/made"]
+`;
+
+const files = { 'app/main.txt': 'hello\n', 'late.txt': 'late\n' };
+
+/** The digest that the embedded home gives the same sources. */
+async function embedded(): Promise<string> {
+  await using folder = await scratch('slw-embedded-');
+  const [home, context] = [join(folder.path, 'home'), join(folder.path, 'context')];
+  for (const [name, text] of Object.entries({ ...files, Dockerfile: dockerfile })) {
+    await mkdir(dirname(join(context, name)), { recursive: true });
+    await writeFile(join(context, name), text);
+  }
+  const loaded = await cli(['load', '-i', (await busyboxImage()).archive], { home });
+  expect(loaded.code).toBe(0);
+  const built = await cli(['build', '-q', '-t', 'app', '--build-arg', 'SOURCE_DATE_EPOCH=1700000000', context], { home });
+  expect({ code: built.code, err: built.err }).toMatchObject({ code: 0 });
+  return built.out.trim();
+}
+
+test.skipIf(why)(
+  'RUN is done by a MicroVM or by CodeBuild, with the digest of the embedded home, and is never done again',
+  async () => {
+    const images: unknown[] = [];
+    for (const [name, runner] of [
+      ['microvm', microvm],
+      ['codebuild', codebuild],
+    ] as const) {
+      await using home = await accountHome();
+      await using host = await jobHost(home);
+      await withBusybox(home);
+      const id = await sendContext(home.fresh(), files);
+      const context = { kind: 'stored' as const, id, project };
+      const build = await drive(home, await startBuild(home, requestOf(dockerfile, { context })), runner(host));
+      expect({ name, failure: build.failure }).toEqual({ name, failure: undefined });
+      images.push(build.image);
+      const events = await eventsOf(home, build.id);
+      const output = events.flatMap((e) => (e.type === 'log' ? [`${e.stream}: ${e.text}`] : [])).join('');
+      expect(output).toContain('stdout: out: hello');
+      expect(output).toContain('stderr: oops');
+      // Each step is told once, whoever did it.
+      const started = events.flatMap((e) => (e.type === 'started' && e.name.startsWith('[build') ? [e.name] : []));
+      expect(started).toHaveLength(7);
+      expect(new Set(started).size).toBe(7);
+      expect(events.some((e) => e.type === 'failed')).toBe(false);
+      // Bytes went past the API, and of what the runner made only the layers of RUN.
+      expect(home.bucket.requests.filter((request) => request.startsWith('PUT'))).toHaveLength(3);
+
+      const again = await drive(home, await startBuild(home, requestOf(dockerfile, { context })));
+      expect(again.image).toBe(build.image);
+    }
+    expect(images[0]).toBe(images[1]);
+    expect(images[0]).toBe(await embedded());
+  },
+  long,
+);
+
+test.skipIf(why)(
+  'a RUN that fails ends the build with its step, its line and its output',
+  async () => {
+    await using home = await accountHome();
+    await using host = await jobHost(home);
+    await withBusybox(home);
+    const text = `FROM ${busyboxReference}\nRUN echo nearly\nRUN echo gone >&2; exit 7\n`;
+    const build = await drive(home, await startBuild(home, requestOf(text)), microvm(host));
+    expect(build).toMatchObject({
+      state: 'failed',
+      failure: { code: 'STEP_FAILED', where: { start: { line: 3 } }, details: { exitCode: 7 } },
+    });
+    const events = await eventsOf(home, build.id);
+    expect(events.filter((e) => e.type === 'failed')).toHaveLength(1);
+    // What was done before it counts.
+    const less = `FROM ${busyboxReference}\nRUN echo nearly\n`;
+    const next = await drive(home, await startBuild(home, requestOf(less)), async () =>
+      expect.unreachable('the RUN was done already'),
+    );
+    expect(next.state).toBe('succeeded');
+  },
+  long,
+);
