@@ -123,7 +123,13 @@ to work with a home elsewhere.
 }
 
 function unknownCommand(first: string, second: string | undefined): string {
-  const groups = ['context', 'image', 'container', 'builder', 'buildx', 'system', 'volume', 'network'];
+  const inside = Object.keys(commands).flatMap((name) => (name.startsWith(`${first} `) ? [name.slice(first.length + 1)] : []));
+  if (inside.length > 0) {
+    return second === undefined
+      ? `slipway ${first} needs one of: ${inside.join(', ')}`
+      : `unknown command: slipway ${first} ${second}; there are ${inside.join(', ')}`;
+  }
+  const groups = ['image', 'container', 'builder', 'buildx', 'system', 'volume', 'network'];
   const shown = groups.includes(first) && second !== undefined ? `${first} ${second}` : first;
   return `unknown command: slipway ${shown}`;
 }

@@ -44,8 +44,12 @@ it('answers 125 to an unknown flag, as docker does', async () => {
   expect(err).toContain('unknown flag: --nope');
 });
 
-it('refuses an endpoint that it cannot use yet rather than building somewhere else', async () => {
-  const { code, err } = await cli(['build', '.'], { SLIPWAY_ENDPOINT: 'https://example.com' });
+it('refuses an endpoint or a context that is none rather than working somewhere else', async () => {
+  const nowhere = { HOME: '/nonexistent' };
+  const { code, err } = await cli(['images'], { ...nowhere, SLIPWAY_ENDPOINT: 'gopher://example.com' });
   expect(code).toBe(1);
-  expect(err).toContain('SLIPWAY_ENDPOINT');
+  expect(err).toContain('"gopher://example.com" is not an endpoint');
+  expect((await cli(['images'], { ...nowhere, SLIPWAY_CONTEXT: 'nosuch' })).err).toContain('there is no context "nosuch"');
+  expect((await cli(['--context', 'nosuch', 'images'], nowhere)).err).toContain('there is no context "nosuch"');
+  expect((await cli(['context'], nowhere)).err).toContain('create, ls, rm, show, use');
 });
