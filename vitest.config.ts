@@ -5,6 +5,8 @@ const project = (name: string, include: string[], extra: Record<string, unknown>
   test: { name, include, exclude: ['node_modules/**'], pool: 'forks' as const, ...extra },
 });
 
+const overTheWire = ['test/contract/*{aws,s3,dynamo}*.test.ts'];
+
 export default defineConfig({
   test: {
     projects: [
@@ -12,6 +14,12 @@ export default defineConfig({
         exclude: ['node_modules/**', 'test/contract/**', 'test/golden/**', 'test/e2e/**', 'test/infra/**', 'test/account/**'],
       }),
       project('contract', ['test/contract/**/*.test.ts'], {
+        exclude: ['node_modules/**', ...overTheWire],
+        testTimeout: 60_000,
+        hookTimeout: 60_000,
+      }),
+      // The same suites on the AWS drivers, against a local AWS: not part of `npm run check`.
+      project('contract-aws', overTheWire, {
         testTimeout: 60_000,
         hookTimeout: 60_000,
         globalSetup: ['test/support/aws-for-run.ts'],
