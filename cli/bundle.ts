@@ -71,7 +71,9 @@ try {
   // The first one fills the cache of the home, the second finds it: what it compiles is kept.
   for (const script of ['main.js', 'train.js']) {
     const args = [...flags, join(out, script), 'build', '-q', '-t', 'bundle:1', folder];
-    await promisify(execFile)(process.execPath, args, { env: { ...process.env, SLIPWAY_HOME: join(folder, 'home') } });
+    await promisify(execFile)(process.execPath, args, {
+      env: { ...process.env, SLIPWAY_ENDPOINT: '', SLIPWAY_HOME: join(folder, 'home') },
+    });
   }
 } finally {
   await rm(folder, { recursive: true });
