@@ -184,7 +184,7 @@ const xattrsOf = ({ xattrs }: Entry): string =>
         .join(',');
 
 /**
- * The matched files in the form that counts for a key: names relative to their match, modes and owners as they will be, content; never
+ * The matched files in the form that counts for a key: names relative to their match, modes and owners as they will be, content, and which of them are names of one file; never
  * an mtime (F68), never where in the source they were.
  */
 export function* contentParts(
@@ -196,14 +196,28 @@ export function* contentParts(
     // The match itself: its name, which a directory as destination uses, and whether its contents or itself is copied.
     yield [`${i}:${match.isDirectory ? '' : match.name}`, match.isDirectory ? 'contents' : 'one', 0, '', '', ''];
     const skip = match.isDirectory ? (match.path === '' ? 0 : match.path.length + 1) : match.path.length;
+    const firsts = match.entries.some((entry) => entry.type === 'hardlink') ? new Map<string, string>() : undefined;
     for (const entry of match.entries) {
       const mode =
         entry.type === 'symlink' ? 0o777 : change === undefined ? entry.mode : change(entry.mode, entry.type === 'dir');
       const owner = chown ?? `${entry.uid}:${entry.gid}`;
+      const path = entry.path.slice(skip);
+      // Which names are of one file counts, because the layer has it so; where else in the source it has names does not.
+      const first = firsts === undefined ? undefined : firstName(firsts, entry, path);
       const type = entry.type === 'hardlink' ? 'file' : entry.type;
-      yield [entry.path.slice(skip), type, mode, owner, contentOf(entry), xattrsOf(entry)];
+      if (first === undefined) yield [path, type, mode, owner, contentOf(entry), xattrsOf(entry)];
+      else yield [path, 'hardlink', mode, owner, first, ''];
     }
   }
+}
+
+/** The name under which the file was met before, if it was; this one is noted else. */
+function firstName(firsts: Map<string, string>, { type, link, path }: Entry, name: string): string | undefined {
+  if (type !== 'file' && type !== 'hardlink') return undefined;
+  const file = link ?? path;
+  const first = firsts.get(file);
+  if (first === undefined) firsts.set(file, name);
+  return first;
 }
 
 /** The digest over the parts. Fields end with a zero byte, which none of them contains. */

@@ -4,7 +4,7 @@ import type { Body, Entry, FileState } from '../layer/entry.ts';
 import { stateAt } from './stat-cache.ts';
 
 export interface Bodies {
-  /** The content of a file entry of size > 0. */
+  /** The content of a file entry of size > 0, or of another name of one with its size and digest. */
   body(entry: Entry): Body | Promise<Body>;
 }
 
@@ -20,8 +20,9 @@ export class DirectoryBodies implements Bodies {
   }
 
   body(entry: Entry): Body {
-    const state = this.#states.get(entry);
-    return { kind: 'file', path: `${this.#root}/${entry.path}`, offset: 0, ...(state && { state }) };
+    const path = entry.type === 'hardlink' ? entry.link! : entry.path;
+    const state = this.#states.get(path);
+    return { kind: 'file', path: `${this.#root}/${path}`, offset: 0, ...(state && { state }) };
   }
 }
 
@@ -36,7 +37,7 @@ export class FileStates {
     this.#numbers.push(dev, ino, size, mtimeMs, ctimeMs);
   }
 
-  get({ path }: Entry): FileState | undefined {
+  get(path: string): FileState | undefined {
     if (this.#index === undefined) {
       this.#index = new Map();
       for (const [i, known] of this.#paths.entries()) this.#index.set(known, i);

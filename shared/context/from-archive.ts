@@ -1,6 +1,6 @@
 // Contexts that are not directories (F52): a tar, plain or compressed, from standard input, a file or a download; or a lone Dockerfile
-// with nothing around it. The same list comes out as from a directory: uid and gid 0:0, hard links as files of their own, .dockerignore
-// applied.
+// with nothing around it. The same list comes out as from a directory: uid and gid 0:0, of the names of one file the first in path order
+// the file and the others hard links to it, .dockerignore applied.
 import { join } from 'node:path';
 import { SlipwayError, throwIfCancelled } from '../errors.ts';
 import type { Entry } from '../layer/entry.ts';
@@ -87,6 +87,8 @@ async function readArchive(plain: Bytes, options: ArchiveContextOptions): Promis
   const { scratch, what = 'the build context', signal, dockerfile = 'Dockerfile' } = options;
   using spool = new Spool(join(scratch, 'context.bodies'));
   const entries = new Map<string, Entry>();
+  // By path, which file a name is of: that of the member that brought the content. Only for files with several names.
+  const files = new Map<string, Entry>();
   for await (const { entry: member, body } of readTar(plain, { absolute: 'strip', what, ...(signal && { signal }) })) {
     throwIfCancelled(signal);
     if (member.path === '') continue;
@@ -98,6 +100,7 @@ async function readArchive(plain: Bytes, options: ArchiveContextOptions): Promis
     if (there?.type === 'dir' && member.type !== 'dir') {
       throw new SlipwayError('CONTEXT', `${what}: ${JSON.stringify(member.path)} is a directory first and then something else`);
     }
+    files.delete(member.path);
     if (member.type === 'file') {
       const digest = member.size === 0 ? sha256('') : (await spool.write(body)).digest;
       entries.set(member.path, { ...entry, digest });
@@ -105,6 +108,10 @@ async function readArchive(plain: Bytes, options: ArchiveContextOptions): Promis
       const target = entries.get(member.link!);
       if (target === undefined || target.type === 'dir') {
         throw new SlipwayError('INVALID_ARCHIVE', `${what}: ${JSON.stringify(member.path)} is a hard link to no file before it`);
+      }
+      if (target.type === 'file') {
+        const file = files.get(target.path) ?? target;
+        files.set(target.path, file).set(member.path, file);
       }
       entries.set(member.path, { ...target, path: member.path });
     } else {
@@ -120,7 +127,26 @@ async function readArchive(plain: Bytes, options: ArchiveContextOptions): Promis
     return collect(await openBody(spool.body(entry), entry.size, signal), maxTextBytes, path);
   };
   const ignore = await ignoreIn(read, dockerfile);
-  return { context: ignore === undefined ? whole : sifted(whole, ignore), bodies: spool, read };
+  const kept = ignore === undefined ? all : included(all, ignore.patterns);
+  const context = new Context(joined(kept, files), ignore && { file: ignore.file, lines: ignore.lines });
+  return { context, bodies: spool, read };
+}
+
+/** Of the names of one file, those after the first as hard links to it. */
+function joined(sorted: readonly Entry[], files: ReadonlyMap<string, Entry>): readonly Entry[] {
+  if (files.size === 0) return sorted;
+  const first = new Map<Entry, string>();
+  return sorted.map((entry) => {
+    const file = files.get(entry.path);
+    if (file === undefined) return entry;
+    const link = first.get(file);
+    if (link === undefined) {
+      first.set(file, entry.path);
+      return entry;
+    }
+    const { digest: _digest, ...rest } = entry;
+    return { ...rest, type: 'hardlink', size: 0, link };
+  });
 }
 
 /** Everything must lie in directories: a member below a symlink or a file would be somewhere else than it says. */
@@ -142,6 +168,3 @@ async function ignoreIn(read: ArchiveContext['read'], dockerfile: string): Promi
   }
   return undefined;
 }
-
-const sifted = ({ entries }: Context, { patterns, file, lines }: Ignore): Context =>
-  new Context(included(entries, patterns), { file, lines });

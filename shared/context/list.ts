@@ -2,7 +2,7 @@
 // digest, through Bodies, only for layers that are really written.
 //
 // What is kept: uid and gid are 0:0 as in Docker's transfer; mode with setuid, setgid and sticky; mtime in whole seconds; symlinks as
-// links; other names of a hard link as files of their own; FIFOs and devices as such, sockets not at all. Extended attributes are not
+// links; names of one file as such: the first in path order is the file, the others `hardlink` entries that name it; FIFOs and devices as such, sockets not at all. Extended attributes are not
 // kept: Node cannot read them, and asking another program costs more than a whole warm build. A Dockerfile that needs a capability on a
 // file sets it with RUN setcap.
 //
@@ -34,18 +34,20 @@ export interface IgnoreRules {
 
 const format = 'slipway-context-v1';
 
-const letters = { file: 'f', dir: 'd', symlink: 'l', char: 'c', block: 'b', fifo: 'p' } as const satisfies Partial<
-  Record<EntryType, string>
+const letters = { file: 'f', dir: 'd', symlink: 'l', hardlink: 'h', char: 'c', block: 'b', fifo: 'p' } as const satisfies Record<
+  EntryType,
+  string
 >;
 const typeOf = new Map<unknown, EntryType>(Object.entries(letters).map(([type, letter]) => [letter, type as EntryType]));
 
-/** What an entry is, without its mtime: JSON of [path, type letter, mode, uid, gid, and content digest with size | link | device]. */
+/** What an entry is, without its mtime: JSON of [path, type letter, mode, uid, gid, and content digest with size | link (of both kinds) | device]. */
 function identity(entry: Entry): unknown[] {
-  const head = [entry.path, letters[entry.type as keyof typeof letters], entry.mode, entry.uid, entry.gid];
+  const head = [entry.path, letters[entry.type], entry.mode, entry.uid, entry.gid];
   switch (entry.type) {
     case 'file':
       return [...head, entry.digest, entry.size];
     case 'symlink':
+    case 'hardlink':
       return [...head, entry.link];
     case 'char':
     case 'block':
@@ -55,7 +57,7 @@ function identity(entry: Entry): unknown[] {
   }
 }
 
-/** A list of files, sorted by the bytes of their paths; every parent directory is in it, and every file has its digest. */
+/** A list of files, sorted by the bytes of their paths; every parent directory is in it, every file has its digest, and hard links lead to files before them. */
 export class Context implements SourceTree {
   readonly entries: readonly Entry[];
   readonly ignored: IgnoreRules | undefined;
@@ -155,6 +157,7 @@ export class Context implements SourceTree {
     const entries: Entry[] = [];
     for (let i = 1; i < lines.length; i++) entries.push(readEntry(readJson(lines[i]!, i + 1), i + 1));
     checkTree(entries);
+    checkLinks(entries);
     return new Context(entries, readIgnored(header.ignored));
   }
 }
@@ -218,7 +221,7 @@ function readEntry(value: unknown, line: number): Entry {
   if (!whole(mode, 0, 0o7777)) return malformed('mode');
   if (!whole(uid, 0, 0xffff_fffe) || !whole(gid, 0, 0xffff_fffe)) return malformed('owner');
   if (!whole(mtime, -(2 ** 40), 2 ** 40)) return malformed('time');
-  const count = { file: 8, symlink: 7, char: 8, block: 8, dir: 6, fifo: 6, hardlink: 0 }[type];
+  const count = { file: 8, symlink: 7, char: 8, block: 8, dir: 6, fifo: 6, hardlink: 7 }[type];
   if (value.length !== count || rest.length > 0) return malformed('entry');
   const head = { path, type, mode, uid, gid, size: 0, mtime };
   switch (type) {
@@ -227,6 +230,9 @@ function readEntry(value: unknown, line: number): Entry {
       return { ...head, size: b, digest: a };
     case 'symlink':
       if (typeof a !== 'string' || a === '' || a.length > maxPathBytes || a.includes('\0')) return malformed('link');
+      return { ...head, link: a };
+    case 'hardlink':
+      checkPath(a);
       return { ...head, link: a };
     case 'char':
     case 'block':
@@ -250,5 +256,21 @@ function checkTree(entries: readonly Entry[]): void {
     }
     if (type === 'dir') directories.add(path);
     last = path;
+  }
+}
+
+/** A hard link is to a file that comes before it, with the same attributes: it is that file. */
+function checkLinks(entries: readonly Entry[]): void {
+  for (const { path, type, link, mode, uid, gid } of entries) {
+    if (type !== 'hardlink') continue;
+    const file = entries[lowerBound(entries, link!)];
+    const good =
+      file?.path === link &&
+      file?.type === 'file' &&
+      comparePaths(file.path, path) < 0 &&
+      file.mode === mode &&
+      file.uid === uid &&
+      file.gid === gid;
+    if (!good) throw new SlipwayError('CONTEXT', `the file list has ${JSON.stringify(path)} as a name of a file that it has not`);
   }
 }

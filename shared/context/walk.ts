@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readlinkSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, SlipwayError, throwIfCancelled } from '../errors.ts';
-import type { Entry, EntryType } from '../layer/entry.ts';
+import type { Entry, EntryType, FileState } from '../layer/entry.ts';
 import { type Digest, sha256 } from '../oci/digest.ts';
 import { comparePaths, decodeName, fsPath } from '../tar/name.ts';
 import { type Bodies, DirectoryBodies, FileStates } from './bodies.ts';
@@ -12,7 +12,7 @@ import { type HashedFile, unreadable } from './hash-files.ts';
 import type { Ignore, MatchState, Patterns } from './ignore.ts';
 import { Context } from './list.ts';
 import { type Needed, type NeededNode, neededPaths } from './needed.ts';
-import { isRacy, StatCache, stateAt } from './stat-cache.ts';
+import { isRacy, StatCache, stateAt, stateOf } from './stat-cache.ts';
 
 export interface WalkOptions {
   readonly ignore?: Ignore;
@@ -33,7 +33,7 @@ export interface Walked {
   readonly bodies: Bodies;
   /** The directory itself, symlinks resolved. */
   readonly root: string;
-  /** Files, and bytes in them. */
+  /** Files by name, and bytes in them; what has several names counts once. */
   readonly files: number;
   readonly bytes: number;
   /** Files whose content was read. */
@@ -106,6 +106,10 @@ class Walk {
   readonly entries: Mutable<Entry>[] = [];
   /** Of files whose digest can be trusted as long as they are in this state. */
   readonly states = new FileStates();
+  /** Files with other names somewhere, maybe in the context: they are looked at when all names are known and in order. */
+  readonly shared: (readonly [entry: Mutable<Entry>, state: FileState, inode: number | bigint])[] = [];
+  /** Later names, with the entry of the first. */
+  readonly links: (readonly [name: Mutable<Entry>, file: Mutable<Entry>])[] = [];
   /** Files whose digest is not known: their entries, states (`stateNumbers` each), and when the walk came by. */
   readonly toHash = { entries: [] as Mutable<Entry>[], states: [] as number[], started: [] as number[] };
   /** Excluded directories below which nothing was included again. */
@@ -182,17 +186,9 @@ class Walk {
     const mtime = Math.floor(stat.mtimeMs / 1000);
     const entry: Mutable<Entry> = { path, type, mode: stat.mode & 0o7777, uid: 0, gid: 0, size: 0, mtime };
     if (type === 'file') {
-      entry.size = stat.size;
       this.files++;
-      this.bytes += entry.size;
-      entry.digest = stat.size === 0 ? emptyDigest : this.cache?.lookup(path, stat);
-      if (entry.digest !== undefined) {
-        this.states.add(entry, stat);
-      } else {
-        this.toHash.entries.push(entry);
-        this.toHash.states.push(stat.dev, stat.ino, stat.size, stat.mtimeMs, stat.ctimeMs);
-        this.toHash.started.push(this.#options.now());
-      }
+      if (stat.nlink > 1) this.shared.push([entry, stateOf(stat), exactInode(absolute, path, stat)]);
+      else this.#file(entry, stat);
     } else if (type === 'symlink') {
       entry.link = linkOf(absolute, path);
       entry.mode = 0o777;
@@ -200,6 +196,49 @@ class Walk {
       Object.assign(entry, deviceOf(stat.rdev));
     }
     return entry;
+  }
+
+  /** Size and digest of a file; the digest comes later where it has to be computed. */
+  #file(entry: Mutable<Entry>, state: FileState): void {
+    entry.size = state.size;
+    this.bytes += entry.size;
+    entry.digest = state.size === 0 ? emptyDigest : this.cache?.lookup(entry.path, state);
+    if (entry.digest !== undefined) {
+      this.states.add(entry, state);
+    } else {
+      this.toHash.entries.push(entry);
+      this.toHash.states.push(state.dev, state.ino, state.size, state.mtimeMs, state.ctimeMs);
+      this.toHash.started.push(this.#options.now());
+    }
+  }
+
+  /** Of the names of one file, the first in path order is the file, and the others are hard links to it. */
+  joinNames(): void {
+    const first = new Map<number, Map<number | bigint, Mutable<Entry>>>();
+    this.shared.sort(([a], [b]) => comparePaths(a.path, b.path));
+    for (const [entry, state, inode] of this.shared) {
+      const device = first.get(state.dev) ?? new Map<number | bigint, Mutable<Entry>>();
+      first.set(state.dev, device);
+      const file = device.get(inode);
+      if (file === undefined) {
+        device.set(inode, entry);
+        this.#file(entry, state);
+      } else {
+        entry.type = 'hardlink';
+        entry.link = file.path;
+        this.links.push([entry, file]);
+      }
+    }
+  }
+}
+
+/** Some filesystems use all 64 bits, of which a double would make two files one. */
+function exactInode(absolute: string, path: string, stat: Stats): number | bigint {
+  if (Number.isSafeInteger(stat.ino)) return stat.ino;
+  try {
+    return lstatSync(fsPath(absolute), { bigint: true }).ino;
+  } catch (error) {
+    throw unreadable(path, error);
   }
 }
 
@@ -220,6 +259,7 @@ export async function walkDirectory(directory: string, options: WalkOptions): Pr
   const needed = neededPaths(root, options.needed ?? 'all');
   const walk = new Walk(options);
   walk.directory(root, '', undefined, needed);
+  walk.joinNames();
   const { cache, toHash } = walk;
   let { bytes } = walk;
   const count = toHash.entries.length;
@@ -243,6 +283,8 @@ export async function walkDirectory(directory: string, options: WalkOptions): Pr
     };
     await hashFiles({ root, paths: toHash.entries.map(({ path }) => path), states }, found, options.signal);
   }
+  // What was hashed may be younger than what the walk saw of the other names.
+  for (const [name, file] of walk.links) Object.assign(name, { mode: file.mode, mtime: file.mtime });
   cache?.save((path) => isWalked(needed, path));
   const entries = walk.dropped.size === 0 ? walk.entries : walk.entries.filter((entry) => !walk.dropped.has(entry));
   const { ignore } = options;

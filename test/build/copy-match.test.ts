@@ -178,6 +178,20 @@ describe('keys', () => {
     expect(key(tree, { ...flags, chown: '5:6' })).not.toBe(key(tree, flags));
   });
 
+  it('see which names are one file, and no names that are not copied', () => {
+    const files = { 'd/a': 'one', 'd/b': 'one', 'd/c': 'one', 'e/x': 'one' };
+    const linked = (links: Record<string, string>, sources = ['d']): Digest => key(treeOf({ ...files, ...links }), { sources });
+    const apart = linked({});
+    const keys = [linked({ 'd/b': '=> d/a' }), linked({ 'd/c': '=> d/a' }), linked({ 'd/c': '=> d/b' })];
+    const all = linked({ 'd/b': '=> d/a', 'd/c': '=> d/a' });
+    expect(new Set([apart, ...keys, all]).size).toBe(5);
+    // Through whichever name they are known, and however the archive chained them.
+    expect(linked({ 'd/b': '=> d/a', 'd/c': '=> d/b' })).toBe(all);
+    expect(linked({ 'd/a': '=> e/x', 'd/b': '=> e/x', 'd/c': '=> e/x' })).toBe(all);
+    expect(linked({ 'd/a': '=> e/x' })).toBe(apart);
+    expect(linked({ 'd/a': '=> e/x' }, ['d/a'])).toBe(linked({}, ['d/a']));
+  });
+
   it('tell sources apart', () => {
     expect(key(tree, { sources: ['a.txt', 'b.txt'] })).not.toBe(key(tree, { sources: ['b.txt', 'a.txt'] }));
     expect(key(tree, { sources: ['x/y', 'a.txt'] })).not.toBe(key(tree, { sources: ['a.txt', 'x/y'] }));

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { receiveContext } from '../../shared/context/from-archive.ts';
+import { Context } from '../../shared/context/list.ts';
 import { walkDirectory } from '../../shared/context/walk.ts';
 import type { Entry } from '../../shared/layer/entry.ts';
 import { sha256 } from '../../shared/oci/digest.ts';
@@ -89,18 +90,42 @@ describe('an archive as context', () => {
     expect((await archive(bytes, scratch, 'Other')).context.entries.map((entry) => entry.path)).toEqual(['a']);
   });
 
-  it('fills in parents, takes the last of two, and turns hard links into files', async () => {
+  it('fills in parents, and takes the last of two', async () => {
     using scratch = new Folder();
-    const bytes = await tarOf(file('d/e/f', 'old'), file('d/e/f', 'new'), {
-      ...head,
-      path: 'd/h',
-      type: 'hardlink',
-      link: 'd/e/f',
-    });
+    const bytes = await tarOf(file('d/e/f', 'old'), file('d/e/f', 'new'));
     const { context } = await archive(bytes, scratch);
     expect(context.get('d')).toMatchObject({ type: 'dir', mode: 0o755, uid: 0, gid: 0 });
     expect(context.get('d/e/f')).toMatchObject({ digest: sha256('new'), uid: 0, gid: 0, mtime: 5 });
-    expect(context.get('d/h')).toEqual({ ...context.get('d/e/f'), path: 'd/h' });
+  });
+
+  it('keeps the names of one file together, whichever the archive has first and whichever is ignored', async () => {
+    using scratch = new Folder();
+    const hard = (path: string, link: string): Entry => ({ ...head, path, type: 'hardlink', link });
+    const bytes = await tarOf(
+      ...[file('.dockerignore', 'ignored'), file('m', 'one'), hard('a', 'm'), hard('z', 'a'), hard('ignored', 'z')],
+      // The name is another file's later: what was linked to it before keeps the content it had.
+      ...[file('p', 'old'), hard('q', 'p'), hard('r', 'p'), file('p', 'new')],
+      ...[file('ignored', 'two'), hard('s', 'ignored')],
+      ...[{ ...head, path: 'l', type: 'symlink', link: 'm' } as Entry, hard('l2', 'l')],
+    );
+    const { context, bodies } = await archive(bytes, scratch);
+    expect(context.entries.map(({ path, type, link }) => [path, type, ...(link === undefined ? [] : [link])].join(' '))).toEqual([
+      '.dockerignore file',
+      'a file',
+      'l symlink m',
+      'l2 symlink m',
+      'm hardlink a',
+      'p file',
+      'q file',
+      'r hardlink q',
+      's file',
+      'z hardlink a',
+    ]);
+    expect(['a', 'p', 'q', 's'].map((path) => context.get(path)?.digest)).toEqual(
+      ['one', 'new', 'old', 'two'].map((t) => sha256(t)),
+    );
+    expect(bodies.body(context.get('q')!)).toMatchObject({ kind: 'file' });
+    expect(Context.decode(context.encode()).entries).toEqual(context.entries);
   });
 
   it('is refused when it leads outside', async () => {

@@ -9,6 +9,7 @@ import { comparePaths } from '../../shared/tar/name.ts';
 const base = { mode: 0o644, uid: 0, gid: 0, size: 0, mtime: 7 };
 const file = (path: string, text = path): Entry => ({ ...base, path, type: 'file', size: text.length, digest: sha256(text) });
 const dir = (path: string): Entry => ({ ...base, path, type: 'dir', mode: 0o755 });
+const hard = (path: string, link: string): Entry => ({ ...base, path, type: 'hardlink', link });
 const entries: Entry[] = [
   file('README'),
   dir('a'),
@@ -19,6 +20,7 @@ const entries: Entry[] = [
   { ...base, path: 'a/link', type: 'symlink', mode: 0o777, link: '../x' },
   { ...base, path: 'dev', type: 'char', major: 1, minor: 3 },
   { ...base, path: 'pipe', type: 'fifo' },
+  hard('same', 'README'),
 ];
 const sample = new Context(entries.sort((x, y) => comparePaths(x.path, y.path)));
 
@@ -49,8 +51,8 @@ describe('a context', () => {
     expect(sample.get('nope')).toBeUndefined();
     expect(paths(sample.under('a'))).toEqual(['a/b', 'a/b.c', 'a/b/c', 'a/link']);
     expect(paths(sample.list('a'))).toEqual(['a/b', 'a/b.c', 'a/link']);
-    expect(paths(sample.list(''))).toEqual(['README', 'a', 'a.txt', 'dev', 'pipe']);
-    expect(paths(sample.under(''))).toHaveLength(9);
+    expect(paths(sample.list(''))).toEqual(['README', 'a', 'a.txt', 'dev', 'pipe', 'same']);
+    expect(paths(sample.under(''))).toHaveLength(10);
     expect(paths(sample.under('a.txt'))).toEqual([]);
   });
 
@@ -75,6 +77,8 @@ describe('a context', () => {
       ['a/link', { link: '../y' }],
       ['dev', { minor: 4 }],
       ['pipe', { type: 'dir' }],
+      ['same', { link: 'a.txt' }],
+      ['same', { type: 'file', size: 6, digest: sha256('README') }],
     ] as const) {
       expect(change(path, edit).digest, JSON.stringify(edit)).not.toBe(sample.digest);
     }
@@ -94,7 +98,16 @@ describe('a context', () => {
     ['wrong order', [file('b'), file('a')], 'CONTEXT'],
     ['a file without digest', [{ ...base, path: 'a', type: 'file' }], 'CONTEXT'],
     ['a file with a huge size', [{ ...file('a'), size: 2 ** 60 }], 'CONTEXT'],
-    ['a hard link', [{ ...base, path: 'a', type: 'hardlink', link: 'b' }], 'CONTEXT'],
+    ['a hard link to nothing', [hard('a', 'b')], 'CONTEXT'],
+    ['a hard link to itself', [hard('a', 'a')], 'CONTEXT'],
+    ['a hard link to what comes after it', [hard('a', 'b'), file('b')], 'CONTEXT'],
+    ['a hard link to a hard link', [file('a'), hard('b', 'a'), hard('c', 'b')], 'CONTEXT'],
+    ['a hard link to a directory', [dir('a'), hard('b', 'a')], 'CONTEXT'],
+    ['a hard link to a symlink', [{ ...base, path: 'a', type: 'symlink', link: '/etc' }, hard('b', 'a')], 'CONTEXT'],
+    ['a hard link out of the context', [file('a'), hard('b', '../a')], 'UNSAFE_PATH'],
+    ['a hard link to an absolute path', [file('a'), hard('b', '/a')], 'UNSAFE_PATH'],
+    ['a hard link with a mode of its own', [file('a'), { ...hard('b', 'a'), mode: 0o4755 }], 'CONTEXT'],
+    ['a hard link with an owner of its own', [file('a'), { ...hard('b', 'a'), uid: 5 }], 'CONTEXT'],
     ['an owner out of range', [{ ...file('a'), uid: -1 }], 'CONTEXT'],
     ['a mode out of range', [{ ...file('a'), mode: 0o10000 }], 'CONTEXT'],
     ['a symlink without text', [{ ...base, path: 'a', type: 'symlink', link: '' }], 'CONTEXT'],

@@ -1,12 +1,22 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, linkSync, mkdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Ignore } from '../../shared/context/ignore.ts';
 import { Context } from '../../shared/context/list.ts';
 import { StatCache, stateOf } from '../../shared/context/stat-cache.ts';
-import { deviceOf, statCacheFile, type WalkOptions, walkDirectory } from '../../shared/context/walk.ts';
+import { deviceOf, statCacheFile, type Walked, type WalkOptions, walkDirectory } from '../../shared/context/walk.ts';
 import { sha256 } from '../../shared/oci/digest.ts';
 import { comparePaths } from '../../shared/tar/name.ts';
 import { Folder, longAgo } from './folder.ts';
@@ -72,13 +82,59 @@ describe('walking', () => {
       mtime: longAgo,
       digest: sha256('text'),
     });
-    expect(context.get('hard')).toEqual({ ...context.get('a.txt'), path: 'hard' });
+    const { digest: _digest, ...attributes } = context.get('a.txt')!;
+    expect(context.get('hard')).toEqual({ ...attributes, path: 'hard', type: 'hardlink', link: 'a.txt', size: 0 });
     expect(context.get('run')?.mode).toBe(0o4755);
     expect(context.get('loop')).toMatchObject({ type: 'symlink', link: 'loop', mode: 0o777 });
     expect(context.get('up')).toMatchObject({ type: 'symlink', link: '../../etc' });
     expect(context.get('pipe')?.type).toBe('fifo');
     expect(context.get('a/x')?.digest).toBe(sha256(''));
-    expect([files, bytes]).toEqual([9, 13]);
+    expect([files, bytes]).toEqual([9, 9]);
+  });
+
+  it('keeps the names of one file together, of those that are in the list', async () => {
+    using folder = new Folder({ 'z/in': 'one', 'b/only': 'two', 'ignored/x': 'three', '.dockerignore': '' });
+    linkSync(folder.at('z/in'), folder.at('a-later'));
+    linkSync(folder.at('z/in'), folder.at('z.first'));
+    linkSync(folder.at('b/only'), folder.at('ignored/only'));
+    linkSync(folder.at('ignored/x'), folder.at('q'));
+    writeFileSync(folder.at('empty'), '');
+    linkSync(folder.at('empty'), folder.at('empty2'));
+    using home = new Folder();
+    const options = { rules: 'ignored', cache: home.at('cache') };
+    const shown = ({ context }: Walked) =>
+      context.entries
+        .filter(({ type }) => type !== 'dir')
+        .map(({ path, type, size, link }) => `${path} ${type} ${size}${link === undefined ? '' : ` -> ${link}`}`);
+    const expected = [
+      '.dockerignore file 0',
+      'a-later file 3',
+      'b/only file 3',
+      'empty file 0',
+      'empty2 hardlink 0 -> empty',
+      'q file 5',
+      'z.first hardlink 0 -> a-later',
+      'z/in hardlink 0 -> a-later',
+    ];
+    const first = await walk(folder, options);
+    expect(shown(first)).toEqual(expected);
+    expect(first.hashed).toBe(3);
+    // The same from the stat cache, and only by the names that are looked at.
+    const again = await walk(folder, options);
+    expect(shown(again)).toEqual(expected);
+    expect(again.context.digest).toBe(first.context.digest);
+    expect(again.hashed).toBe(0);
+    expect(shown(await walk(folder, { ...options, needed: ['z', 'z.first'] }))).toEqual([
+      'z.first file 3',
+      'z/in hardlink 0 -> z.first',
+    ]);
+    // A body asked for by a later name is that of the file.
+    const name = again.context.get('z/in')!;
+    expect(again.bodies.body(name)).toMatchObject({ kind: 'file', path: folder.at('a-later'), state: { size: 3 } });
+    // Names that are two files of equal content are another context.
+    unlinkSync(folder.at('z/in'));
+    folder.write('z/in', 'one');
+    expect((await walk(folder, options)).context.digest).not.toBe(first.context.digest);
   });
 
   it('leaves sockets out', async () => {
