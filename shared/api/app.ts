@@ -28,6 +28,13 @@ const subjects: readonly Subject[] = [
   { prefix: '/api/v1/images', load: async (parts) => (await import('./images.ts')).imageRoutes(parts) },
 ];
 
+/** Every route there is: for the document that describes them. */
+export async function allRoutes(parts: ApiParts, trust: ApiTrust): Promise<readonly Route[]> {
+  const loaded = await Promise.all(subjects.map((subject) => subject.load(parts, trust)));
+  // Two subjects may be one module.
+  return [...new Map(loaded.flat().map((one) => [`${one.method} ${one.path}`, one])).values()];
+}
+
 export function createApi(parts: ApiParts, trust: ApiTrust = { sameMachine: false }): ApiFetch {
   const loaded = new Map<Subject, Promise<readonly Route[]>>();
   return async (request) => {

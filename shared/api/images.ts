@@ -18,8 +18,8 @@ import type { ApiParts } from './parts.ts';
 import { type Call, type Route, route } from './router.ts';
 import { checked } from './schema.ts';
 
-const tagRequest = z.object({ target: z.string() });
-const saveRequest = z.object({ names: z.array(z.string()).check(z.minLength(1)), platform: z.optional(z.string()) });
+export const tagRequest = z.object({ target: z.string() });
+export const saveRequest = z.object({ names: z.array(z.string()).check(z.minLength(1)), platform: z.optional(z.string()) });
 
 export type TagRequest = z.infer<typeof tagRequest>;
 export type SaveRequest = z.infer<typeof saveRequest>;

@@ -14,6 +14,8 @@ export type Handler = (call: Call) => Promise<ApiResponse> | ApiResponse;
 
 export interface Route {
   readonly method: string;
+  /** As given, e.g. `/api/v1/builds/:id`. */
+  readonly path: string;
   readonly pattern: RegExp;
   readonly handler: Handler;
 }
@@ -22,7 +24,7 @@ export function route(method: string, path: string, handler: Handler): Route {
   const source = path
     .replace(/[.]/g, '\\.')
     .replace(/:([a-zA-Z]+)(\+?)/g, (_, name: string, greedy: string) => `(?<${name}>${greedy ? '.+' : '[^/]+'})`);
-  return { method, pattern: new RegExp(`^${source}$`), handler };
+  return { method, path, pattern: new RegExp(`^${source}$`), handler };
 }
 
 export async function dispatch(routes: readonly Route[], request: ApiRequest): Promise<ApiResponse> {

@@ -10,7 +10,7 @@ import type { ApiParts } from './parts.ts';
 import { type Route, route } from './router.ts';
 import { checked } from './schema.ts';
 
-const transferRequest = z.object({
+export const transferRequest = z.object({
   /** `[HOST[:PORT]/]PATH[:TAG][@DIGEST]` */
   reference: z.string(),
   /** `os/architecture[/variant]`; a pull takes the machine's own without it, a push everything. */

@@ -190,8 +190,10 @@ class Draft {
 
   /** What an earlier attempt left open is over. */
   interrupt(known: SourceState): void {
+    const at = this.#clock();
     for (const [, id] of known.open) {
-      this.#add({ type: 'failed', id, at: this.#clock(), message: 'interrupted; it is started again' });
+      this.#add({ type: 'note', id, text: 'interrupted; it is started again', at });
+      this.#add({ type: 'cancelled', id, at });
     }
   }
 

@@ -9,6 +9,7 @@ import { mediaType } from '../oci/media-type.ts';
 import { isTag } from '../oci/reference.ts';
 import type { Bytes } from '../store/blobs.ts';
 import { collect } from '../stream/collect.ts';
+import { unlessAborted } from '../stream/signalled.ts';
 import { verified } from '../stream/verified.ts';
 import { isLoopback } from './address.ts';
 import { asUpstream, discard, type HttpClient, type Incoming, isTransient, type Outgoing, readBody } from './http.ts';
@@ -336,7 +337,7 @@ export class RegistryClient {
 
   /** Every tag, page after page. A repository that is not there has none: NOT_FOUND. */
   async *tags(path: string, signal?: AbortSignal): AsyncGenerator<string, void, undefined> {
-    let next: URL | undefined = await this.#url(path, 'tags/list?n=1000');
+    let next: URL | undefined = await this.#url(path, 'tags/list?n=1000', signal);
     const seen = new Set<string>();
     while (next !== undefined) {
       const url: URL = next;
@@ -360,8 +361,8 @@ export class RegistryClient {
     return `${this.host}/${path}${mark}${reference}`;
   }
 
-  async #url(path: string, rest: string): Promise<URL> {
-    return new URL(`/v2/${path}/${rest}`, await this.#origin());
+  async #url(path: string, rest: string, signal: AbortSignal | undefined): Promise<URL> {
+    return new URL(`/v2/${path}/${rest}`, await unlessAborted(this.#origin(), signal));
   }
 
   async #call(
@@ -372,7 +373,7 @@ export class RegistryClient {
     signal: AbortSignal | undefined,
     moreScopes: readonly string[] = [],
   ): Promise<Incoming> {
-    const url = await this.#url(path, rest);
+    const url = await this.#url(path, rest, signal);
     return this.#authorized(
       path,
       actions,

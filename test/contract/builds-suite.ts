@@ -268,7 +268,8 @@ export function buildRecordsContract(name: string, home: () => { readonly table:
       expect((await all(records, id)).map((e) => e.event)).toMatchObject([
         { type: 'started', id: 1 },
         { type: 'log', id: 1 },
-        { type: 'failed', id: 1 },
+        { type: 'note', id: 1 },
+        { type: 'cancelled', id: 1 },
         { type: 'started', id: 2, name: 'second' },
         { type: 'done', id: 2 },
       ]);
