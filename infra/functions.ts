@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
 import { Effect, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
 import { Architecture, Runtime } from 'aws-cdk-lib/aws-lambda';
 import { NodejsFunction, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
@@ -93,7 +94,7 @@ export function grantRecords(program: Program, storage: Storage): void {
       conditions: { 'ForAnyValue:StringEquals': { 'dynamodb:LeadingKeys': [accountsPartition] } },
     }),
   );
-  storage.table.encryptionKey?.grantEncryptDecrypt(program.function);
+  grantKey(program, storage.table.encryptionKey);
 }
 
 /** The accounts and nothing else. */
@@ -106,7 +107,12 @@ export function grantAccounts(program: Program, storage: Storage, rights: 'read'
       conditions: { 'ForAllValues:StringEquals': { 'dynamodb:LeadingKeys': [accountsPartition] } },
     }),
   );
-  storage.table.encryptionKey?.grantEncryptDecrypt(program.function);
+  grantKey(program, storage.table.encryptionKey);
+}
+
+/** What S3 and DynamoDB do with a team's key in the function's name. */
+function grantKey(program: Program, key: IKey | undefined): void {
+  key?.grant(program.function, 'kms:Decrypt', 'kms:Encrypt', 'kms:GenerateDataKey', 'kms:DescribeKey');
 }
 
 /** The two folders of the bucket that shared/store/keys.ts draws. */
@@ -124,7 +130,7 @@ export function grantObjects(program: Program, storage: Storage): void {
     // Without it S3 answers 403 where it means 404, and a missing object could not be told from a missing right.
     new PolicyStatement({ sid: 'TellMissing', actions: ['s3:ListBucket'], resources: [bucket.bucketArn] }),
   );
-  bucket.encryptionKey?.grantEncryptDecrypt(program.function);
+  grantKey(program, bucket.encryptionKey);
   const arn = `<${Stack.of(program).getLogicalId(bucket.node.defaultChild as never)}.Arn>`;
   for (const folder of ['blobs', 'uploads']) {
     Validations.of(program).acknowledge({

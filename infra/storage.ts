@@ -1,6 +1,6 @@
 // What an installation keeps: one bucket, one table, and the secret that signs tokens.
 import { Duration, RemovalPolicy, Validations } from 'aws-cdk-lib';
-import { AttributeType, Billing, TableEncryptionV2, TableV2 } from 'aws-cdk-lib/aws-dynamodb';
+import { AttributeType, BillingMode, Table, TableEncryption } from 'aws-cdk-lib/aws-dynamodb';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 import { BlockPublicAccess, Bucket, BucketEncryption, type IBucket, ObjectOwnership } from 'aws-cdk-lib/aws-s3';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
@@ -22,7 +22,7 @@ export const tableShape = { partition: 'pk', sort: 'sk', expiry: 'expires' } as 
 
 export class Storage extends Construct {
   readonly bucket: Bucket;
-  readonly table: TableV2;
+  readonly table: Table;
   readonly tokenSecret: Secret;
 
   constructor(scope: Construct, id: string, props: StorageProps) {
@@ -58,16 +58,16 @@ export class Storage extends Construct {
           'Nobody reads or writes the bucket but by a URL that the registry signed for one object and 15 minutes, after the API wrote an access log line. Pass `accessLogs` for S3’s own log.',
       });
     }
-    this.table = new TableV2(this, 'Table', {
+    this.table = new Table(this, 'Table', {
       removalPolicy,
       partitionKey: { name: tableShape.partition, type: AttributeType.STRING },
       sortKey: { name: tableShape.sort, type: AttributeType.STRING },
       timeToLiveAttribute: tableShape.expiry,
-      billing: Billing.onDemand(),
+      billingMode: BillingMode.PAY_PER_REQUEST,
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
       deletionProtection: removalPolicy !== RemovalPolicy.DESTROY,
-      encryption:
-        encryptionKey === undefined ? TableEncryptionV2.dynamoOwnedKey() : TableEncryptionV2.customerManagedKey(encryptionKey),
+      encryption: encryptionKey === undefined ? TableEncryption.DEFAULT : TableEncryption.CUSTOMER_MANAGED,
+      ...(encryptionKey === undefined ? {} : { encryptionKey }),
     });
     this.tokenSecret = new Secret(this, 'TokenSecret', {
       description: 'Signs the tokens of the Slipway registry. Changing it ends every token within minutes.',

@@ -1,0 +1,98 @@
+// npm run deploy:local: the stack of production on this machine. A MiniStack on port 4566, or whatever AWS_ENDPOINT_URL names, and in
+// front of it the proxy that stands for CloudFront. Run it again to bring the stack up to date.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { isRunning, type LocalProcess, localFolder, readState, startInBackground, writeState } from './local-processes.ts';
+import { deployLocalStack, invokeLocally } from './local-stack.ts';
+
+const root = join(import.meta.dirname, '..');
+const ministack = join(root, '.venv/bin/ministack');
+const proxyPort = Number(process.env.SLIPWAY_LOCAL_PORT ?? 5080);
+const awsPort = 4566;
+const patience = 30_000;
+
+const say = (text: string): boolean => process.stdout.write(`${text}\n`);
+
+async function answers(url: string): Promise<boolean> {
+  try {
+    await (await fetch(url)).body?.cancel();
+    return true;
+  } catch {
+    // Nobody listens there yet.
+    return false;
+  }
+}
+
+async function started(running: LocalProcess & { readonly log: string }, url: string): Promise<LocalProcess> {
+  for (const deadline = Date.now() + patience; !(await answers(url)); ) {
+    if (!isRunning(running)) throw new Error(`it ended at once: see ${running.log}`);
+    if (Date.now() > deadline) throw new Error(`it does not answer on ${url}: see ${running.log}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return { pid: running.pid, mark: running.mark };
+}
+
+async function openAws(kept: LocalProcess | undefined): Promise<{ readonly endpoint: string; readonly process?: LocalProcess }> {
+  const given = process.env.AWS_ENDPOINT_URL;
+  if (given) return { endpoint: given.replace(/\/$/, '') };
+  const endpoint = `http://127.0.0.1:${awsPort}`;
+  if (kept !== undefined && isRunning(kept)) return { endpoint, process: kept };
+  if (await answers(endpoint)) {
+    throw new Error(
+      `something else listens on port ${awsPort}. If it is a local AWS, set AWS_ENDPOINT_URL=${endpoint} to use it.`,
+    );
+  }
+  if (!existsSync(ministack)) throw new Error('no local AWS: run test/setup.sh for MiniStack, or set AWS_ENDPOINT_URL');
+  say(`starting MiniStack on ${endpoint}`);
+  const env = { GATEWAY_PORT: String(awsPort), BIND_HOST: '127.0.0.1', LOG_LEVEL: 'WARNING' };
+  return {
+    endpoint,
+    process: await started(startInBackground('ministack', ministack, [], env), `${endpoint}/_ministack/health`),
+  };
+}
+
+async function openProxy(kept: LocalProcess | undefined, url: string, stageUrl: string): Promise<LocalProcess> {
+  const current = kept !== undefined && isRunning(kept);
+  // Started anew each time: a stage that was deployed anew has another address.
+  if (current) process.kill(-kept.pid, 'SIGTERM');
+  while (kept !== undefined && isRunning(kept)) await new Promise((resolve) => setTimeout(resolve, 20));
+  if (await answers(url)) throw new Error(`something else listens on ${url}: choose another port with SLIPWAY_LOCAL_PORT`);
+  const program = join(root, 'test/support/gateway-proxy-process.ts');
+  return started(startInBackground('proxy', process.execPath, [program, stageUrl, String(proxyPort)], {}), url);
+}
+
+async function firstUser(endpoint: string, name: string): Promise<string | undefined> {
+  const made = await invokeLocally(endpoint, name, { do: 'create', name: 'admin' });
+  const error = made.error as { readonly code: string; readonly message: string } | undefined;
+  if (error === undefined) return String(made.password);
+  if (error.code !== 'CONFLICT') throw new Error(`no first user: ${error.message}`);
+  return undefined;
+}
+
+async function main(): Promise<void> {
+  const before = readState();
+  const url = `http://127.0.0.1:${proxyPort}`;
+  const aws = await openAws(before?.aws);
+  const { endpoint } = aws;
+  const state = { endpoint, url, ...(aws.process === undefined ? {} : { aws: aws.process }) };
+  writeState({ ...state, ...(before?.proxy === undefined ? {} : { proxy: before.proxy }) });
+  say('deploying the stack: bootstrap, synth, deploy (half a minute)');
+  const { outputs, stageUrl } = await deployLocalStack({ endpoint, url, folder: localFolder });
+  writeState({ ...state, proxy: await openProxy(before?.proxy, url, stageUrl) });
+  const password = await firstUser(endpoint, outputs.AccountsFunction ?? '');
+  const host = new URL(url).host;
+  say(`\nregistry  ${url}`);
+  say(
+    password === undefined
+      ? 'user      admin: it was made, and its password said, by an earlier deployment'
+      : `login     printf %s ${password} | docker login ${host} --username admin --password-stdin`,
+  );
+  say('remove    npm run destroy:local');
+}
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`deploy:local: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}

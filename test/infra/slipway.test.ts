@@ -1,0 +1,359 @@
+// What the stack promises about security and data, read off the template. Nothing is bundled for it: that takes seconds, and the
+// account's tests and bench/functions.ts do it.
+import { App, Stack, Validations } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
+import { Key } from 'aws-cdk-lib/aws-kms';
+import { HostedZone } from 'aws-cdk-lib/aws-route53';
+import { Bucket } from 'aws-cdk-lib/aws-s3';
+import { AwsSolutionsChecks } from 'cdk-nag';
+import { beforeAll, describe, expect, test } from 'vitest';
+import * as gateway from '../../functions/gateway.ts';
+import type { FrontProps } from '../../infra/front.ts';
+import { accountsPartition } from '../../infra/functions.ts';
+import { tooLarge } from '../../infra/registry-api.ts';
+import { Slipway, type SlipwayProps } from '../../infra/slipway.ts';
+import { tableShape } from '../../infra/storage.ts';
+import { DynamoTable } from '../../shared/store/aws/dynamo-table.ts';
+import { accountKeys } from '../../shared/store/keys.ts';
+import { tempFolder } from '../support/temp.ts';
+
+interface Statement {
+  readonly Sid?: string;
+  readonly Effect: string;
+  readonly Action: string | readonly string[];
+  readonly Resource: unknown;
+  readonly Condition?: unknown;
+}
+
+const made = (props?: (stack: Stack) => SlipwayProps, outdir?: string) => {
+  const app = new App({ context: { 'aws:cdk:bundling-stacks': [] }, ...(outdir === undefined ? {} : { outdir }) });
+  const stack = new Stack(app, 'test');
+  new Slipway(stack, 'Slipway', props?.(stack));
+  return { app, stack };
+};
+
+const domain = (stack: Stack): FrontProps => ({
+  kind: 'domain',
+  name: 'registry.example.com',
+  certificate: Certificate.fromCertificateArn(stack, 'Certificate', 'arn:aws:acm:eu-west-1:123456789012:certificate/x'),
+  hostedZone: HostedZone.fromHostedZoneAttributes(stack, 'Zone', { hostedZoneId: 'Z1', zoneName: 'example.com' }),
+});
+
+/** The statements of the role that the function described so has. */
+function statementsOf(template: Template, description: string): readonly Statement[] {
+  const functions = template.findResources('AWS::Lambda::Function', {
+    Properties: { Description: Match.stringLikeRegexp(description) },
+  });
+  const role = Object.values(functions).map((one) => one.Properties.Role['Fn::GetAtt'][0] as string)[0];
+  return Object.values(template.findResources('AWS::IAM::Policy'))
+    .filter((policy) => (policy.Properties.Roles as { Ref: string }[]).some(({ Ref }) => Ref === role))
+    .flatMap((policy) => policy.Properties.PolicyDocument.Statement as Statement[]);
+}
+
+const actionsOf = (statements: readonly Statement[], effect = 'Allow') =>
+  statements
+    .filter((one) => one.Effect === effect)
+    .flatMap((one) => one.Action)
+    .sort();
+
+let template: Template;
+
+beforeAll(() => {
+  template = Template.fromStack(made().stack);
+});
+
+describe('what is kept', () => {
+  test('outlives the stack, encrypted, and is not for the public', () => {
+    template.hasResource('AWS::S3::Bucket', {
+      DeletionPolicy: 'Retain',
+      UpdateReplacePolicy: 'Retain',
+      Properties: {
+        BucketEncryption: Match.anyValue(),
+        OwnershipControls: { Rules: [{ ObjectOwnership: 'BucketOwnerEnforced' }] },
+        PublicAccessBlockConfiguration: {
+          BlockPublicAcls: true,
+          BlockPublicPolicy: true,
+          IgnorePublicAcls: true,
+          RestrictPublicBuckets: true,
+        },
+      },
+    });
+    template.hasResource('AWS::DynamoDB::Table', {
+      DeletionPolicy: 'Retain',
+      UpdateReplacePolicy: 'Retain',
+      Properties: {
+        BillingMode: 'PAY_PER_REQUEST',
+        TimeToLiveSpecification: { AttributeName: 'expires', Enabled: true },
+        DeletionProtectionEnabled: true,
+        PointInTimeRecoverySpecification: { PointInTimeRecoveryEnabled: true },
+      },
+    });
+    template.resourceCountIs('AWS::S3::Bucket', 1);
+    template.resourceCountIs('AWS::DynamoDB::Table', 1);
+  });
+
+  test('is reached over TLS only', () => {
+    template.hasResourceProperties('AWS::S3::BucketPolicy', {
+      PolicyDocument: {
+        Statement: Match.arrayWith([
+          Match.objectLike({ Effect: 'Deny', Action: 's3:*', Condition: { Bool: { 'aws:SecureTransport': 'false' } } }),
+          Match.objectLike({ Effect: 'Deny', Action: 's3:*', Condition: { NumericLessThan: { 's3:TlsVersion': 1.2 } } }),
+        ]),
+      },
+    });
+  });
+
+  test('does not hold the parts of abandoned uploads for ever, nor free them while an upload may go on', () => {
+    template.hasResourceProperties('AWS::S3::Bucket', {
+      LifecycleConfiguration: {
+        Rules: [Match.objectLike({ AbortIncompleteMultipartUpload: { DaysAfterInitiation: 7 }, Status: 'Enabled' })],
+      },
+    });
+    expect(() => made(() => ({ abandonedUploadDays: 6 }))).toThrow('7 or more');
+  });
+
+  test('has the table that the driver needs', () => {
+    const input = DynamoTable.createTableInput('x');
+    template.hasResourceProperties('AWS::DynamoDB::Table', {
+      KeySchema: input.KeySchema,
+      AttributeDefinitions: input.AttributeDefinitions,
+    });
+    expect(input.KeySchema?.map((one) => one.AttributeName)).toEqual([tableShape.partition, tableShape.sort]);
+  });
+
+  test('is encrypted with the team’s key where it has one', () => {
+    const own = Template.fromStack(made((stack) => ({ encryptionKey: new Key(stack, 'Key') })).stack);
+    own.hasResourceProperties('AWS::S3::Bucket', {
+      BucketEncryption: {
+        ServerSideEncryptionConfiguration: [
+          { BucketKeyEnabled: true, ServerSideEncryptionByDefault: Match.objectLike({ SSEAlgorithm: 'aws:kms' }) },
+        ],
+      },
+    });
+    own.hasResourceProperties('AWS::DynamoDB::Table', {
+      SSESpecification: { SSEEnabled: true, SSEType: 'KMS' },
+    });
+    for (const role of ['the registry', 'gives tokens', 'creates, renews']) {
+      expect(actionsOf(statementsOf(own, role)), role).toContain('kms:Decrypt');
+    }
+  });
+});
+
+describe('a function', () => {
+  test('runs Node 24 on arm64, and its log ends', () => {
+    const functions = Object.values(template.findResources('AWS::Lambda::Function'));
+    expect(functions).toHaveLength(4);
+    for (const { Properties } of functions) {
+      expect(Properties).toMatchObject({ Runtime: 'nodejs24.x', Architectures: ['arm64'] });
+      expect(Properties.LoggingConfig).toBeDefined();
+    }
+    for (const { Properties } of Object.values(template.findResources('AWS::Logs::LogGroup'))) {
+      expect(Properties.RetentionInDays).toBe(30);
+    }
+  });
+
+  test('has a role of its own that names what it needs, without a managed policy', () => {
+    const roles = Object.values(template.findResources('AWS::Lambda::Function')).map(
+      (one) => one.Properties.Role['Fn::GetAtt'][0],
+    );
+    expect(new Set(roles).size).toBe(4);
+    for (const description of ['the registry', 'gives tokens', 'good token pass', 'creates, renews']) {
+      const statements = statementsOf(template, description);
+      for (const action of actionsOf(statements)) expect(action).not.toContain('*');
+      for (const { Resource } of statements) expect(Resource).not.toBe('*');
+    }
+    const lambdaRoles = template.findResources('AWS::IAM::Role', {
+      Properties: { AssumeRolePolicyDocument: { Statement: [{ Principal: { Service: 'lambda.amazonaws.com' } }] } },
+    });
+    for (const role of Object.values(lambdaRoles)) expect(role.Properties.ManagedPolicyArns).toBeUndefined();
+  });
+
+  test('may do this and no more', () => {
+    const logs = ['logs:CreateLogStream', 'logs:PutLogEvents'];
+    const secret = ['secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue'];
+    const read = ['dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query'];
+    const write = ['dynamodb:ConditionCheckItem', 'dynamodb:DeleteItem', 'dynamodb:PutItem'];
+    expect(actionsOf(statementsOf(template, 'good token pass'))).toEqual([...logs, ...secret].sort());
+    expect(actionsOf(statementsOf(template, 'gives tokens'))).toEqual([...read, ...logs, ...secret].sort());
+    expect(actionsOf(statementsOf(template, 'creates, renews'))).toEqual([...read, ...write, ...logs].sort());
+    expect(actionsOf(statementsOf(template, 'the registry'))).toEqual(
+      [
+        ...read,
+        ...write,
+        ...logs,
+        ...secret,
+        's3:AbortMultipartUpload',
+        's3:DeleteObject',
+        's3:GetObject',
+        's3:ListBucket',
+        's3:ListMultipartUploadParts',
+        's3:PutObject',
+      ].sort(),
+    );
+  });
+
+  test('reaches accounts only where that is its work', () => {
+    expect(accountsPartition).toBe(accountKeys.partition);
+    const registry = statementsOf(template, 'the registry').find((one) => one.Effect === 'Deny');
+    expect(registry).toMatchObject({
+      Action: expect.arrayContaining(['dynamodb:GetItem', 'dynamodb:Query', 'dynamodb:BatchGetItem', 'dynamodb:PutItem']),
+      Condition: { 'ForAnyValue:StringEquals': { 'dynamodb:LeadingKeys': ['accounts'] } },
+    });
+    for (const description of ['gives tokens', 'creates, renews']) {
+      const rights = statementsOf(template, description).find((one) => one.Sid === 'Accounts');
+      expect(rights?.Condition).toEqual({ 'ForAllValues:StringEquals': { 'dynamodb:LeadingKeys': ['accounts'] } });
+    }
+  });
+
+  test('that creates accounts has no door to the outside', () => {
+    const permissions = Object.values(template.findResources('AWS::Lambda::Permission'));
+    expect(permissions.length).toBeGreaterThan(0);
+    expect(JSON.stringify(permissions)).not.toContain('Accounts');
+    for (const { Properties } of permissions) {
+      expect(Properties).toMatchObject({
+        Principal: 'apigateway.amazonaws.com',
+        SourceArn: expect.anything(),
+      });
+    }
+  });
+
+  test('is told no secret, only where it is', () => {
+    for (const { Properties } of Object.values(template.findResources('AWS::Lambda::Function'))) {
+      expect(JSON.stringify(Properties.Environment)).not.toContain('resolve:secretsmanager');
+    }
+  });
+});
+
+describe('the API', () => {
+  test('asks for a token everywhere but where tokens are given', () => {
+    const methods = Object.values(template.findResources('AWS::ApiGateway::Method'));
+    const open = methods.filter((one) => one.Properties.AuthorizationType !== 'CUSTOM');
+    expect(methods).toHaveLength(12);
+    expect(open.map((one) => one.Properties.HttpMethod).sort()).toEqual(['GET', 'POST']);
+    for (const one of open) expect(JSON.stringify(one.Properties.Integration.Uri)).toContain('Token');
+  });
+
+  test('answers a call without a token by a challenge, and remembers answers to reading only', () => {
+    template.hasResourceProperties('AWS::ApiGateway::GatewayResponse', {
+      ResponseType: 'UNAUTHORIZED',
+      StatusCode: '401',
+      ResponseParameters: {
+        'gatewayresponse.header.WWW-Authenticate': {
+          'Fn::Join': [
+            '',
+            [
+              '\'Bearer realm="https://',
+              { 'Fn::GetAtt': [Match.stringLikeRegexp('Distribution'), 'DomainName'] },
+              '/token",service="',
+              { 'Fn::GetAtt': [Match.stringLikeRegexp('Distribution'), 'DomainName'] },
+              '"\'',
+            ],
+          ],
+        },
+      },
+    });
+    const authorizers = Object.values(template.findResources('AWS::ApiGateway::Authorizer')).map((one) => one.Properties);
+    expect(authorizers.map((one) => [one.Type, one.IdentitySource, one.AuthorizerResultTtlInSeconds]).sort()).toEqual([
+      ['REQUEST', 'method.request.header.Authorization', 0],
+      ['REQUEST', 'method.request.header.Authorization', 300],
+    ]);
+  });
+
+  test('passes bytes as bytes, writes no bodies to its log, and says what to do with too large a push', () => {
+    template.hasResourceProperties('AWS::ApiGateway::RestApi', {
+      BinaryMediaTypes: ['*/*'],
+      EndpointConfiguration: { Types: ['REGIONAL'] },
+    });
+    template.hasResourceProperties('AWS::ApiGateway::Stage', {
+      StageName: 'live',
+      AccessLogSetting: Match.objectLike({ Format: Match.not(Match.stringLikeRegexp('[Aa]uthorization')) }),
+      MethodSettings: [Match.objectLike({ DataTraceEnabled: false, LoggingLevel: 'ERROR', ThrottlingRateLimit: 500 })],
+    });
+    expect(tooLarge).toBe(gateway.tooLarge);
+    for (const type of ['REQUEST_TOO_LARGE', 'ACCESS_DENIED']) {
+      template.hasResourceProperties('AWS::ApiGateway::GatewayResponse', {
+        ResponseType: type,
+        StatusCode: '413',
+        ResponseTemplates: { 'application/json': Match.stringLikeRegexp('4 MiB') },
+      });
+    }
+  });
+
+  test('is deployed anew when one of its own answers changes', () => {
+    const id = (one: Template) => Object.keys(one.findResources('AWS::ApiGateway::Deployment'))[0];
+    const other = Template.fromStack(made(() => ({ front: { kind: 'proxy', url: 'https://r.example' } })).stack);
+    expect(id(other)).not.toBe(id(template));
+  });
+});
+
+describe('the front', () => {
+  test('is CloudFront, which puts /v2/ at the root, keeps nothing and passes Authorization on', () => {
+    template.hasResourceProperties('AWS::CloudFront::Distribution', {
+      DistributionConfig: {
+        DefaultCacheBehavior: Match.objectLike({
+          ViewerProtocolPolicy: 'https-only',
+          // Managed-CachingDisabled, Managed-AllViewerExceptHostHeader.
+          CachePolicyId: '4135ea2d-6df8-44a3-9df3-4b5a84be39ad',
+          OriginRequestPolicyId: 'b689b0a8-53d0-40ab-baf2-68738e2966ac',
+        }),
+        Origins: [
+          Match.objectLike({
+            OriginPath: '/live',
+            CustomOriginConfig: Match.objectLike({ OriginProtocolPolicy: 'https-only', OriginSSLProtocols: ['TLSv1.2'] }),
+          }),
+        ],
+      },
+    });
+  });
+
+  test('is a domain of the team’s, and then the API has no other name', () => {
+    const own = Template.fromStack(made((stack) => ({ front: domain(stack) })).stack);
+    own.resourceCountIs('AWS::CloudFront::Distribution', 0);
+    own.hasResourceProperties('AWS::ApiGateway::RestApi', { DisableExecuteApiEndpoint: true });
+    own.hasResourceProperties('AWS::ApiGateway::DomainName', {
+      DomainName: 'registry.example.com',
+      SecurityPolicy: 'TLS_1_2',
+      EndpointConfiguration: { Types: ['REGIONAL'] },
+    });
+    own.hasResourceProperties('AWS::ApiGateway::BasePathMapping', { BasePath: Match.absent() });
+    own.hasResourceProperties('AWS::ApiGateway::GatewayResponse', {
+      ResponseType: 'UNAUTHORIZED',
+      ResponseParameters: {
+        'gatewayresponse.header.WWW-Authenticate':
+          '\'Bearer realm="https://registry.example.com/token",service="registry.example.com"\'',
+      },
+    });
+  });
+});
+
+test('alarms and one dashboard are there', () => {
+  template.resourceCountIs('AWS::CloudWatch::Dashboard', 1);
+  expect(Object.keys(template.findResources('AWS::CloudWatch::Alarm')).length).toBeGreaterThanOrEqual(10);
+});
+
+describe('cdk-nag’s AwsSolutions', () => {
+  /** Throws when a finding was not answered. */
+  const check = (app: App): void => {
+    Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
+    app.synth();
+  };
+
+  test.each<[string, ((stack: Stack) => SlipwayProps) | undefined]>([
+    ['as it is deployed', undefined],
+    ['with a domain', (stack) => ({ front: domain(stack) })],
+    ['with a key', (stack) => ({ encryptionKey: new Key(stack, 'Key', { enableKeyRotation: true }) })],
+    ['without the role for logs', () => ({ accountLogRole: false })],
+    ['behind a proxy', () => ({ front: { kind: 'proxy', url: 'https://r.example' }, anonymousPull: ['public/**'] })],
+  ])('finds nothing that was not answered: %s', async (_, props) => {
+    await using folder = await tempFolder();
+    check(made(props, folder.path).app);
+  });
+
+  test('would find something', async () => {
+    await using folder = await tempFolder();
+    const { app, stack } = made(undefined, folder.path);
+    new Bucket(stack, 'Open');
+    expect(() => check(app)).toThrow('AwsSolutions-S10');
+  });
+});
