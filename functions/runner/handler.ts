@@ -1,6 +1,7 @@
 // The program on a machine that executes RUN: in a Lambda MicroVM a server of lifecycle hooks, in CodeBuild a single job named by an
 // environment variable. It holds no AWS credentials and needs none.
-import { mkdirSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, statfsSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { chooseSandbox } from '../../shared/sandbox/choose.ts';
@@ -26,8 +27,22 @@ function sandbox(): Promise<Sandbox> {
   return opened;
 }
 
-function execute(ticket: JobTicket, signal: AbortSignal): Promise<JobEnd> {
-  const root = join(env.SLIPWAY_RUNNER_ROOT || '/var/lib/slipway-runner', 'job');
+const overlayfs = 0x794c7630;
+
+/** Overlays need a filesystem that is none itself, which a container's own is: a volume then, or memory. */
+function workFolder(): string {
+  if (env.SLIPWAY_RUNNER_ROOT) return env.SLIPWAY_RUNNER_ROOT;
+  const own = '/var/lib/slipway-runner';
+  mkdirSync(own, { recursive: true, mode: 0o700 });
+  // CodeBuild's privileged containers have a volume for docker.
+  const volume = [own, '/var/lib/docker'].find((path) => existsSync(path) && statfsSync(path).type !== overlayfs);
+  if (volume !== undefined) return join(volume, 'slipway-runner');
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=75%,mode=0700', 'tmpfs', own]);
+  return own;
+}
+
+async function execute(ticket: JobTicket, signal: AbortSignal): Promise<JobEnd> {
+  const root = join(workFolder(), 'job');
   mkdirSync(root, { recursive: true, mode: 0o700 });
   return runJob(ticket, {
     root,
@@ -66,19 +81,24 @@ async function answer(hooks: RunHooks, request: IncomingMessage, response: Serve
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(said));
 }
 
-if (env.SLIPWAY_JOB) {
+async function once(text: string): Promise<void> {
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
-  const ticket = ticketOf({ job: env.SLIPWAY_JOB });
-  delete env.SLIPWAY_JOB;
+  const ticket = ticketOf({ job: text });
   if (ticket === undefined) {
     say({ job: 'failed', message: 'SLIPWAY_JOB is no job' });
     process.exitCode = 2;
-  } else {
-    const end = await execute(ticket, stop.signal);
-    report(end);
-    process.exitCode = end.state === 'lost' ? 1 : 0;
+    return;
   }
+  const end = await execute(ticket, stop.signal);
+  report(end);
+  process.exitCode = end.state === 'lost' ? 1 : 0;
+}
+
+if (env.SLIPWAY_JOB) {
+  const text = env.SLIPWAY_JOB;
+  delete env.SLIPWAY_JOB;
+  void once(text);
 } else {
   const ready = (): Promise<boolean> =>
     sandbox().then(

@@ -13,7 +13,7 @@ import type { BlobStat } from '../store/blobs.ts';
 import { contextKeys, jobKeys } from '../store/keys.ts';
 import { retrying } from '../store/removal.ts';
 import type { Json, TableRecord } from '../store/table.ts';
-import { type FoundStep, heartbeatSeconds, type JobDocument } from './job.ts';
+import { beatSeconds, type FoundStep, type JobDocument } from './job.ts';
 import { type JobId, makeJobToken } from './job-token.ts';
 import type { Claim } from './settle.ts';
 import { giveLog, type LogPlace, takeLog } from './source-log.ts';
@@ -129,7 +129,7 @@ export class JobService {
       tocs,
       ...(list === undefined ? {} : { context: { list, scope: projectOf(request) } }),
       log,
-      heartbeat: heartbeatSeconds,
+      beat: beatSeconds,
     };
   }
 

@@ -27,8 +27,8 @@ export interface JobDocument {
   /** The file list of the context, a blob. */
   readonly context?: { readonly list: Digest; readonly scope: string };
   readonly log: LogPlace;
-  /** Seconds within which the home has to hear from the runner. */
-  readonly heartbeat: number;
+  /** Seconds between the runner's signs of life. */
+  readonly beat: number;
 }
 
 const digest = z.string().check(z.refine((text) => isDigest(text), 'is no digest'));
@@ -61,5 +61,5 @@ export interface FoundStep {
   readonly toc?: Digest;
 }
 
-/** Seconds. A runner beats four times within it. */
-export const heartbeatSeconds = 120;
+/** Seconds between a runner's signs of life: also how long it may take to hear that its build was cancelled. */
+export const beatSeconds = 5;

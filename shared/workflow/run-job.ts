@@ -38,7 +38,7 @@ export interface RunnerOptions {
   readonly signal?: AbortSignal;
   /** Threads that compress; one a core unless told otherwise. */
   readonly threads?: number;
-  /** Milliseconds between heartbeats; a quarter of what the home asks for unless told otherwise. */
+  /** Milliseconds between heartbeats; what the home asks for unless told otherwise. */
   readonly beat?: number;
 }
 
@@ -56,7 +56,7 @@ export async function runJob(ticket: JobTicket, options: RunnerOptions): Promise
     const append = (first: number, events: readonly unknown[]) =>
       client.ask<{ readonly closed: boolean }>('log', { first, events });
     log = new SourceLog({ append, place: job.log, clock: options.clock });
-    beating = setInterval(() => void beat(client, stop), options.beat ?? (job.heartbeat * 1000) / 4);
+    beating = setInterval(() => void beat(client, stop), options.beat ?? job.beat * 1000);
     await execute(job, client, log, signal, options);
     await log.flush();
     await client.ask('complete', { place: placeOf(log) });

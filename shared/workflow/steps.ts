@@ -1,15 +1,15 @@
 // A build as steps over stored state: what the states of the account's state machine do. Each loads what it needs by the build's id and
 // leaves its result behind; run again, it finds the result and changes nothing. Nothing but ids passes between them.
 import { type BuildRecord, type BuildRecords, hasEnded } from '../build/build-records.ts';
-import { startConfig } from '../build/config-edit.ts';
 import { eventLog, type StepLog } from '../build/events.ts';
 import { executeStage, type StageInput } from '../build/executor.ts';
 import { finishBuild } from '../build/finish.ts';
-import type { Plan, PlannedStage } from '../build/plan.ts';
+import type { PlannedStage } from '../build/plan.ts';
 import type { ContextSource, LayerStore, ScratchFolder } from '../build/ports.ts';
 import { type PreparedBuild, prepareBuild } from '../build/prepare.ts';
 import type { BuildRequest } from '../build/request.ts';
 import type { StageImage } from '../build/stage-image.ts';
+import { type PlanDocument, planDocument, preparedBuild } from '../build/stored-plan.ts';
 import { type ErrorDocument, errorDocument, isCode, SlipwayError } from '../errors.ts';
 import type { LayerRecords } from '../layer/record.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
@@ -39,17 +39,6 @@ export interface WorkflowPorts {
   readonly clock: () => number;
   /** Milliseconds between looks at whether the build was cancelled; 2000 unless told otherwise. */
   readonly cancelCheck?: number;
-}
-
-/** A prepared build as JSON. */
-export interface StoredPlan {
-  readonly plan: Plan;
-  /** By stage index: what stages on an image or on scratch start from. */
-  readonly starts: Readonly<Record<string, StageImage>>;
-  /** By manifest digest: images that are copied from. */
-  readonly images: Readonly<Record<string, StageImage>>;
-  readonly contextPaths: readonly string[];
-  readonly tags: PreparedBuild['tags'];
 }
 
 /** Seconds for which what is under way is kept: far longer than a build can run. */
@@ -120,21 +109,14 @@ export async function planBuildStep(id: string, ports: WorkflowPorts): Promise<v
   await logged(id, 'plan', ports, async (log, signal) => {
     const build = await prepareBuild(request, { ...ports, log, signal });
     for (const warning of build.plan.warnings) log.warning(warning);
-    const stored: StoredPlan = {
-      plan: build.plan,
-      starts: Object.fromEntries(build.starts),
-      images: Object.fromEntries(build.images),
-      contextPaths: build.contextPaths,
-      tags: build.tags,
-    };
-    await records.savePlan(id, stored);
+    await records.savePlan(id, planDocument(build, request.tags));
   });
 }
 
-export async function planOf(id: string, { records }: Pick<WorkflowPorts, 'records'>): Promise<StoredPlan> {
-  const plan = (await records.plan(id)) as StoredPlan | undefined;
+export async function planOf(id: string, { records }: Pick<WorkflowPorts, 'records'>): Promise<PreparedBuild> {
+  const plan = (await records.plan(id)) as PlanDocument | undefined;
   if (plan === undefined) throw new SlipwayError('INTERNAL', `build ${id} has no plan yet`);
-  return plan;
+  return preparedBuild(plan);
 }
 
 export interface ReadyStages {
@@ -156,31 +138,19 @@ export async function readyStages(id: string, ports: WorkflowPorts): Promise<Rea
 }
 
 /** What executing one stage takes, from what is stored. */
-export async function stageInput(id: string, index: number, stored: StoredPlan, records: BuildRecords): Promise<StageInput> {
+export async function stageInput(id: string, index: number, stored: PreparedBuild, records: BuildRecords): Promise<StageInput> {
   const { plan } = stored;
   const stage = plan.stages.find((one) => one.index === index);
   if (stage === undefined) throw new SlipwayError('INTERNAL', `build ${id} has no stage ${index}`);
   const needed = await records.stages(id, new Set(stage.needs));
-  const sources = new Map<number | string, StageImage>([...Object.entries(stored.images).map(withTime), ...needed]);
+  const sources = new Map<number | string, StageImage>([...stored.images, ...needed]);
   return { plan, stage, start: startOf(stage, stored, sources), sources };
 }
 
-/** JSON leaves `undefined` out. */
-const withTime = ([name, image]: [string, StageImage]): [string, StageImage] => [name, { ...image, time: image.time }];
-
-function startOf(
-  stage: PlannedStage,
-  { plan, starts }: StoredPlan,
-  sources: ReadonlyMap<number | string, StageImage>,
-): StageImage {
-  if (stage.base.kind !== 'stage') {
-    const start = starts[stage.index];
-    if (start === undefined) throw new SlipwayError('INTERNAL', `stage ${stage.index} has nothing to start from`);
-    return { ...start, time: start.time };
-  }
-  const base = sources.get(stage.base.stage);
-  if (base === undefined) throw new SlipwayError('INTERNAL', `stage ${stage.index} is run before stage ${stage.base.stage}`);
-  return { ...base, config: startConfig(base.config, plan.platform) };
+function startOf(stage: PlannedStage, build: PreparedBuild, sources: ReadonlyMap<number | string, StageImage>): StageImage {
+  const start = stage.base.kind === 'stage' ? sources.get(stage.base.stage) : build.starts.get(stage.index);
+  if (start === undefined) throw new SlipwayError('INTERNAL', `stage ${stage.index} has nothing to start from`);
+  return stage.base.kind === 'stage' ? build.startFrom(start) : start;
 }
 
 export type StageOutcome =
@@ -271,8 +241,8 @@ function executeHere(
  */
 async function keepWhatWasDone(id: string, ports: WorkflowPorts): Promise<void> {
   const { records, table } = ports;
-  const stored = (await records.plan(id)) as StoredPlan | undefined;
-  if (stored === undefined) return;
+  if ((await records.get(id))?.plan === undefined) return;
+  const stored = await planOf(id, ports);
   const finished = new Set(await records.finishedStages(id));
   const request = await records.request(id);
   for (const { index, needs } of stored.plan.stages) {
@@ -294,8 +264,7 @@ export async function finishStep(id: string, ports: WorkflowPorts): Promise<Buil
   const image = (await records.stages(id, new Set([stored.plan.target]))).get(stored.plan.target);
   if (image === undefined)
     throw new SlipwayError('INTERNAL', `build ${id} is not finished: stage ${stored.plan.target} is missing`);
-  const prepared = { tags: stored.tags };
-  const result = await logged(id, 'finish', ports, (log, signal) => finishBuild(prepared, image, { ...ports, log, signal }));
+  const result = await logged(id, 'finish', ports, (log, signal) => finishBuild(stored, image, { ...ports, log, signal }));
   return records.succeed(id, result);
 }
 

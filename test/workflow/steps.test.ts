@@ -4,10 +4,11 @@ import { TocTap } from '../../shared/build/toc-tap.ts';
 import { pullImage } from '../../shared/client/pull.ts';
 import { pushImage } from '../../shared/client/push.ts';
 import { LayerRecords } from '../../shared/layer/record.ts';
+import type { Digest } from '../../shared/oci/digest.ts';
 import { parseReference } from '../../shared/oci/reference.ts';
 import type { Blobs } from '../../shared/store/blobs.ts';
 import { workKeys } from '../../shared/store/keys.ts';
-import { failStep, finishStep, planBuildStep, readyStages, runStageStep } from '../../shared/workflow/steps.ts';
+import { failStep, finishStep, planBuildStep, planOf, readyStages, runStageStep } from '../../shared/workflow/steps.ts';
 import {
   type AccountHome,
   accountHome,
@@ -167,7 +168,7 @@ test('a build that only copies onto a base that has to be fetched first opens no
   });
   await pushImage(maker.fresh(), upstream.client, { reference: { ...reference, tag: '1' } } as never);
 
-  const opened: string[] = [];
+  const opened: Digest[] = [];
   await using home = await accountHome({
     wrap: ({ blobs, table }) => ({
       table,
@@ -200,10 +201,8 @@ test('a build that only copies onto a base that has to be fetched first opens no
   const text = `FROM ${upstream.host}/base:1\nCOPY --chown=app app /srv/app\nWORKDIR /srv/app\n`;
   const build = await drive(home, await startBuild(home, requestOf(text, { context })));
   expect(build.failure).toBeUndefined();
-  const layers = (await home.fresh().records.plan(build.id)) as {
-    starts: Record<string, { layers: { descriptor: { digest: string } }[] }>;
-  };
-  const digests = layers.starts['0']!.layers.map((layer) => layer.descriptor.digest);
+  const { starts } = await planOf(build.id, home.fresh());
+  const digests = starts.get(0)!.layers.map((layer) => layer.descriptor.digest);
   expect(digests).toHaveLength(2);
   expect(opened.filter((digest) => digests.includes(digest))).toEqual([]);
 });

@@ -1,0 +1,96 @@
+// What the functions that carry a build have in common: the account's two ports, and everything the workflow is built on.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BuildRecords } from '../shared/build/build-records.ts';
+import type { ScratchFolder } from '../shared/build/ports.ts';
+import { storedContext } from '../shared/build/stored-context.ts';
+import { storedLayers } from '../shared/build/stored-layers.ts';
+import { TocTap } from '../shared/build/toc-tap.ts';
+import { pullImage } from '../shared/client/pull.ts';
+import { openRemotes } from '../shared/client/remotes.ts';
+import { SlipwayError } from '../shared/errors.ts';
+import { CompressPool } from '../shared/layer/compress-pool.ts';
+import { LayerRecords } from '../shared/layer/record.ts';
+import { parsePlatform } from '../shared/oci/platform.ts';
+import { parseReference, withDefaultTag } from '../shared/oci/reference.ts';
+import { TableCatalog } from '../shared/store/catalog-table.ts';
+import { version } from '../shared/version.ts';
+import type { WorkflowPorts } from '../shared/workflow/steps.ts';
+import type { Environment } from './environment.ts';
+import { openBlobs, openTable } from './stores.ts';
+
+const clock = Date.now;
+
+/** A folder in /tmp, which a function's next call would find: gone when disposed. */
+async function scratch(): Promise<ScratchFolder> {
+  const path = await mkdtemp(join(tmpdir(), 'slipway-'));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** Lives as long as the function's process. */
+export async function openWorkflow(env: Environment): Promise<WorkflowPorts> {
+  const table = openTable(env);
+  const blobs = await openBlobs(env, table);
+  const catalog = new TableCatalog({ table, blobs, clock });
+  const layerRecords = new LayerRecords(table, blobs);
+  const remotes = openRemotes({ env: remoteEnv(env), now: clock, version });
+  const host = parsePlatform(env.SLIPWAY_PLATFORM || 'linux/arm64');
+  return {
+    records: new BuildRecords({ table, blobs, clock }),
+    blobs,
+    table,
+    catalog,
+    layerRecords,
+    layers: storedLayers({ blobs, records: layerRecords, pool: new CompressPool(), scratch }),
+    scratch,
+    async pull(name, platform, signal) {
+      const reference = withDefaultTag(parseReference(name));
+      const tap = new TocTap(layerRecords);
+      const client = remotes.registry(reference.host, reference.path);
+      await pullImage({ blobs, catalog }, client, {
+        reference,
+        platform: { wanted: platform, strict: true },
+        tap: tap.tap,
+        signal,
+      });
+      await tap.finish();
+    },
+    context(request, signal) {
+      const { context } = request;
+      if (context.kind !== 'stored' || context.project === undefined) {
+        throw new SlipwayError('CONTEXT', 'this build names no context that the home keeps');
+      }
+      return storedContext({ blobs, table }, context.project, context.id, signal);
+    },
+    host,
+    clock,
+  };
+}
+
+/** Nothing of the function's own credentials is in it. */
+const remoteEnv = (env: Environment): Environment => ({
+  PATH: env.PATH,
+  HOME: '/tmp',
+  DOCKER_CONFIG: env.SLIPWAY_DOCKER_CONFIG,
+  SLIPWAY_INSECURE_REGISTRIES: env.SLIPWAY_INSECURE_REGISTRIES,
+});
+
+/**
+ * A state of the state machine as a Lambda handler. An error keeps its code as its name, which is what Retry and Catch of the machine
+ * match on; what it was about is kept in the build's record.
+ */
+export function stateHandler<Event, Answer>(
+  work: (event: Event, ports: WorkflowPorts) => Promise<Answer>,
+): (event: Event) => Promise<Answer> {
+  let opened: Promise<WorkflowPorts> | undefined;
+  return async (event) => {
+    opened ??= openWorkflow(process.env);
+    try {
+      return await work(event, await opened);
+    } catch (error) {
+      if (error instanceof SlipwayError) error.name = error.code;
+      throw error;
+    }
+  };
+}
