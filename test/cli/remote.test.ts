@@ -2,8 +2,11 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { sha256 } from '../../shared/oci/digest.ts';
 import { writeTar } from '../../shared/tar/write.ts';
 import { type ApiServer, apiServer } from '../support/api-server.ts';
 import { type CliOptions, cli } from '../support/cli.ts';
@@ -30,6 +33,13 @@ const ok = async (argv: readonly string[], more: Partial<CliOptions> = {}) => {
 };
 
 const large = randomBytes(5 << 20);
+
+const ask = (method: string, path: string, body?: unknown) =>
+  fetch(`${server.url}${path}`, {
+    method,
+    headers: { authorization: `Bearer ${server.token}` },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
 
 async function makeContext(): Promise<void> {
   context = join(folder.path, 'context');
@@ -126,6 +136,13 @@ for (const direct of [false, true]) {
       expect((await ok(['inspect', 'alone'])).out).toContain('ALONE=1');
     });
 
+    it.runIf(direct)('gives contents to nobody who only knows their digest', async () => {
+      const blob = { digest: sha256(large), size: large.length };
+      const { upload } = (await (await ask('POST', '/api/v1/blobs', blob)).json()) as { upload: string };
+      const answer = await ask('POST', '/api/v1/contexts/thief/adopt', { kind: 'body', upload, ...blob });
+      expect(await answer.json()).toMatchObject({ error: { code: 'UPLOAD_UNKNOWN' } });
+    });
+
     it('shows what is wrong with the Dockerfile as at home', async () => {
       const { code, err } = await run(['build', '-f', '-', context], { stdin: 'FROM scratch\nCOPY nosuch /\n' });
       expect(code).toBe(1);
@@ -159,6 +176,40 @@ describe('a connection', () => {
     expect(events.at(-1)).toMatchObject({ type: 'result' });
     expect(server.requests.filter((name) => name === 'GET /builds/ID/events')).toHaveLength(4);
     expect(server.requests.filter((name) => name === 'POST /builds')).toHaveLength(1);
+  });
+
+  it('that is interrupted stops the build there', async () => {
+    // A registry that never answers.
+    const never = createServer(() => stop.abort('SIGINT'));
+    const stop = new AbortController();
+    await new Promise<void>((resolve) => never.listen(0, '127.0.0.1', resolve));
+    try {
+      const { port } = never.address() as AddressInfo;
+      const stdin = `FROM 127.0.0.1:${port}/never\n`;
+      const { code, err } = await run(['build', '-f', '-', context], { stdin, signal: stop.signal });
+      expect(code).toBe(130);
+      expect(err).toContain('Cancelled');
+      const { builds } = (await (await ask('GET', '/api/v1/builds')).json()) as { builds: { state: string }[] };
+      expect(builds.map((build) => build.state)).toEqual(['cancelled']);
+    } finally {
+      never.closeAllConnections();
+      never.close();
+    }
+  });
+
+  it('brings no file of the server into an image', async () => {
+    const asked = {
+      context: { kind: 'directory', path: folder.path },
+      dockerfile: { name: 'D', text: 'FROM scratch\nCOPY . /\n' },
+      tags: [],
+      buildArgs: {},
+      labels: {},
+      noCache: false,
+      pull: false,
+    };
+    const answer = await ask('POST', '/api/v1/builds', asked);
+    expect(answer.status).toBe(403);
+    expect(await answer.json()).toMatchObject({ error: { code: 'DENIED' } });
   });
 
   it('is refused without a login, in words that help', async () => {

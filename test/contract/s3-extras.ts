@@ -76,6 +76,19 @@ export function s3Extras(open: () => Promise<S3UnderTest>): void {
       expect(await tested.leftovers()).toEqual([]);
     });
 
+    test('prove that the bytes came, where that is asked for', async () => {
+      const link = tested.blobs.link!;
+      const proven = { proven: true };
+      await tested.blobs.put(new Response('hello').body!);
+      const { url, headers, id } = await link.write(blob, minute);
+      // The store has the blob, but not from here.
+      expect((await failure(link.confirm(id, blob, proven))).code).toBe('UPLOAD_UNKNOWN');
+      expect(await link.confirm(id, blob)).toEqual(blob);
+      expect(await send(url, headers, 'hello')).toBe(200);
+      expect(await link.confirm(id, blob, proven)).toEqual(blob);
+      expect(await tested.leftovers()).toEqual([]);
+    });
+
     test('refuse what one request to S3 cannot do', async () => {
       const link = tested.blobs.link!;
       expect((await failure(link.write({ ...blob, size: 5 * 1024 ** 3 + 1 }, minute))).code).toBe('TOO_LARGE');

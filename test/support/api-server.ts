@@ -10,6 +10,7 @@ import { createApi } from '../../shared/api/app.ts';
 import type { ApiFetch } from '../../shared/api/http.ts';
 import { SlipwayError } from '../../shared/errors.ts';
 import type { BlobLinks, BlobStat, Blobs } from '../../shared/store/blobs.ts';
+import type { Table } from '../../shared/store/table.ts';
 
 export interface ApiServer extends AsyncDisposable {
   readonly url: string;
@@ -26,11 +27,13 @@ export interface ApiServer extends AsyncDisposable {
 export interface ApiServerOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly direct?: boolean;
+  /** Other stores than those of the home, for everything but builds. */
+  readonly stores?: { readonly blobs: Blobs; readonly table: Table };
   /** Basic instead of a bare token. */
   readonly login?: { readonly username: string; readonly password: string };
 }
 
-export async function apiServer({ env, direct = false, login }: ApiServerOptions): Promise<ApiServer> {
+export async function apiServer({ env, direct = false, stores, login }: ApiServerOptions): Promise<ApiServer> {
   const home = await openHome({ env, now: Date.now, served: true });
   const token = randomBytes(16).toString('hex');
   const wanted =
@@ -41,7 +44,8 @@ export async function apiServer({ env, direct = false, login }: ApiServerOptions
   let cuts = 0;
   let cutAfter = 0;
   const bucket = directStore(home.parts.blobs, () => url);
-  const api: ApiFetch = direct ? createApi({ ...home.parts, blobs: bucket.blobs }) : home.fetch;
+  const own = stores ?? (direct ? { blobs: bucket.blobs } : undefined);
+  const api: ApiFetch = own === undefined ? home.fetch : createApi({ ...home.parts, ...own });
 
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const path = request.url ?? '/';

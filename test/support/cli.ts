@@ -12,6 +12,8 @@ export interface CliOptions {
   readonly now?: number;
   /** Standard output says that it is a terminal. */
   readonly terminal?: boolean;
+  /** Fires on Ctrl-C. */
+  readonly signal?: AbortSignal;
 }
 
 export interface CliResult {
@@ -41,7 +43,7 @@ export async function cli(argv: readonly string[], options: CliOptions): Promise
     stderr: err.stream,
     env: { ...options.env, SLIPWAY_HOME: options.home },
     cwd: options.cwd ?? options.home,
-    signal: new AbortController().signal,
+    signal: options.signal ?? new AbortController().signal,
     now: now === undefined ? Date.now : () => now,
   };
   const code = await runCli(argv, io);
