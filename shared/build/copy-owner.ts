@@ -25,8 +25,11 @@ function lineFor(bytes: Uint8Array, name: string): readonly string[] | undefined
   return undefined;
 }
 
-/** `user`, `user:group`, both names or numbers. A user alone gives its number as the group's too, a name its own group (F78). */
-export function resolveOwner(chown: string, read: ReadAccounts): Owner {
+/**
+ * `user`, `user:group`, both names or numbers. A user alone gives its number as the group's too, a name its own group (F78).
+ * `written` is how the Dockerfile says it, for messages.
+ */
+export function resolveOwner(chown: string, read: ReadAccounts, written = `--chown=${chown}`): Owner {
   const colon = chown.indexOf(':');
   const user = colon === -1 ? chown : chown.slice(0, colon);
   const group = colon === -1 ? undefined : chown.slice(colon + 1);
@@ -35,11 +38,11 @@ export function resolveOwner(chown: string, read: ReadAccounts): Owner {
     const bytes = read(file);
     const fields = bytes === undefined ? undefined : lineFor(bytes, name);
     if (fields !== undefined && parseId(fields[2] ?? '') !== undefined) return fields;
-    throw new SlipwayError('STEP_FAILED', `--chown=${chown}: no ${what} ${JSON.stringify(name)} in the image's /${file}`, {
+    throw new SlipwayError('STEP_FAILED', `${written}: no ${what} ${JSON.stringify(name)} in the image's /${file}`, {
       hint:
         bytes === undefined
-          ? `The image has no /${file}: use numbers, for example --chown=1000:1000.`
-          : `Create the ${what} in a RUN before, or use numbers, for example --chown=1000:1000.`,
+          ? `The image has no /${file}: use numbers, for example ${written.replace(chown, '1000:1000')}.`
+          : `Create the ${what} in a RUN before, or use numbers, for example ${written.replace(chown, '1000:1000')}.`,
     });
   };
   let uid = user === '' ? 0 : parseId(user);

@@ -65,7 +65,7 @@ export function planCopy(copy: Copy, context: CopyContext): PlannedCopy {
     throw dockerfileError(
       `When using ${keyword} with more than one source file, the destination must be a directory and end with a /`,
       copy.destination.where,
-      `${written}/`,
+      `Write ${written}/ as the destination.`,
     );
   const common = {
     destination,

@@ -12,7 +12,9 @@ export function prepareWorkdir({ operation, image, input, ports }: StepInput<'wo
       const parent = await ports.layers.tree(image.layers, ports.signal);
       const { epoch } = input.plan;
       const owner =
-        user === undefined ? { uid: 0, gid: 0 } : resolveOwner(user, (file) => parent.content(resolvePath(parent, file)));
+        user === undefined
+          ? { uid: 0, gid: 0 }
+          : resolveOwner(user, (file) => parent.content(resolvePath(parent, file)), `USER ${user}`);
       const entries = await directoryEntries(path, { parent, owner, time: epoch ?? 0 });
       return ports.layers.write(entries, undefined, { signal: ports.signal, ...(epoch === undefined ? {} : { epoch }) });
     },

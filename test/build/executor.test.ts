@@ -271,8 +271,8 @@ describe('a failing step', () => {
     ['COPY missing /', /"\/missing": not found$/],
     ['COPY --from=b /missing /', /"\/missing": not found$/],
     ['COPY --chown=nobody a.txt /', /nobody/],
-    ['USER nobody\nRUN write /x 1', /nobody/],
-    ['USER nobody\nWORKDIR /x', /nobody/],
+    ['USER nobody\nRUN write /x 1', /^USER nobody: /],
+    ['USER nobody\nWORKDIR /x', /^USER nobody: no user "nobody"/],
   ])('%s is told at its line', async (steps, message) => {
     const { error } = await home.build(`FROM scratch AS b\nRUN write /x 1\nFROM scratch\n${steps}`);
     // An error of the build: none of those that stand for docker run's own exit codes.
