@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Builder, BuildOutcome, BuildRequest } from './builder.ts';
 import { attempt, type CommandOptions, type CommandResult, must } from './command.ts';
+import { janitor } from './janitor.ts';
 
 const outcome = (result: CommandResult): BuildOutcome => ({
   exitCode: result.exitCode,
@@ -111,6 +112,7 @@ export async function startDocker(folder: string, options: DockerOptions = {}): 
     ],
     { stdio: ['ignore', log.fd, log.fd] },
   );
+  const clearing = janitor(folder, group);
   let ended: string | undefined;
   const closed = new Promise<void>((resolve) => {
     daemon.once('error', (error) => {
@@ -143,6 +145,7 @@ export async function startDocker(folder: string, options: DockerOptions = {}): 
     await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
     if (options.dataRoot !== undefined)
       await rm(options.dataRoot, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+    clearing.release();
   };
 
   const deadline = performance.now() + 30_000;
@@ -226,15 +229,25 @@ function buildFlags(request: BuildRequest): string[] {
 /** Removes the cgroups a daemon made, in every hierarchy of a v1, v2 or hybrid machine. */
 async function removeCgroups(name: string): Promise<void> {
   const removeTree = async (path: string): Promise<void> => {
-    const entries = await readdir(path, { withFileTypes: true }).catch(() => []);
-    for (const entry of entries) if (entry.isDirectory()) await removeTree(join(path, entry.name));
-    // Absent, or still busy for a moment with a process that is going: an empty cgroup left behind costs nothing.
-    await rmdir(path).catch(() => undefined);
+    if (!(await exists(path))) return;
+    for (const entry of await readdir(path, { withFileTypes: true }))
+      if (entry.isDirectory()) await removeTree(join(path, entry.name));
+    // Busy for a moment with a process that is going.
+    for (let round = 0; ; round++) {
+      const failed = await rmdir(path).then(
+        () => undefined,
+        (error: NodeJS.ErrnoException) => error,
+      );
+      if (failed === undefined || failed.code === 'ENOENT') return;
+      if (failed.code !== 'EBUSY' || round === 50) throw failed;
+      await sleep(100);
+    }
   };
   const top = '/sys/fs/cgroup';
+  if (!(await exists(top))) return;
   await removeTree(join(top, name));
-  for (const entry of await readdir(top, { withFileTypes: true }).catch(() => []))
-    if (entry.isDirectory() || entry.isSymbolicLink()) await removeTree(join(top, entry.name, name));
+  for (const entry of await readdir(top, { withFileTypes: true }))
+    if (entry.isDirectory()) await removeTree(join(top, entry.name, name));
 }
 
 export interface StoreOptions {
@@ -252,6 +265,7 @@ export async function openStore(folder: string, options: StoreOptions = {}): Pro
   const runroot = join(folder, 'run');
   const tmp = join(folder, 'tmp');
   await mkdir(tmp, { recursive: true });
+  const clearing = janitor(folder);
   // TMPDIR too: these tools stage whole layers there.
   const env = { ...(await clientConfig(folder)), TMPDIR: tmp };
   const flags = ['--root', root, '--runroot', runroot, '--storage-driver', driver];
@@ -331,6 +345,7 @@ export async function openStore(folder: string, options: StoreOptions = {}): Pro
     [Symbol.asyncDispose]: async () => {
       await unmountAt(folder);
       await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+      clearing.release();
     },
   };
 }
