@@ -1,7 +1,8 @@
 // Starts a build and shows it to its end, wherever it runs: a connection that breaks is taken up again where it was, and Ctrl-C asks the
 // home to stop and waits for it to say so.
 import { randomUUID } from 'node:crypto';
-import type { EventLine, StartedBuild, StartRequest } from '../shared/api/builds.ts';
+import type { EventLine, StartedBuild } from '../shared/api/builds.ts';
+import type { StartRequest } from '../shared/api/start-request.ts';
 import type { BuildEvent } from '../shared/build/events.ts';
 import type { BuildRequest } from '../shared/build/request.ts';
 import { isCode, isErrorCode, SlipwayError } from '../shared/errors.ts';

@@ -18,10 +18,25 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     stop.abort(name);
   });
 }
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+/** Made at the first use: a millisecond each, and a quiet build needs one of three. */
+const streams = {
+  get stdin() {
+    return process.stdin;
+  },
+  get stdout() {
+    if (process.stdout.listenerCount('error') === 0) process.stdout.on('error', goneAway);
+    return process.stdout;
+  },
+  get stderr() {
+    return process.stderr;
+  },
+};
+
+/** The reader of our output had enough: `slipway images | head -1`. */
+function goneAway(error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE') process.exit(0);
   throw error;
-});
+}
 
 const self = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
 
@@ -30,20 +45,13 @@ const grace = 2000;
 
 async function main(): Promise<void> {
   const { runCli } = await import('./run-cli.ts');
-  const { stdin, stdout, stderr, env } = process;
-  process.exitCode = await runCli(process.argv.slice(2), {
-    stdin,
-    stdout,
-    stderr,
-    env,
-    cwd: process.cwd(),
-    signal: stop.signal,
-    now: Date.now,
-    self,
-  });
+  const world = { env: process.env, cwd: process.cwd(), signal: stop.signal, now: Date.now, self };
+  process.exitCode = await runCli(
+    process.argv.slice(2),
+    Object.defineProperties(world, Object.getOwnPropertyDescriptors(streams)) as typeof world & typeof streams,
+  );
   // Not process.exit(): it joins V8's threads while one of them may be waiting for this one to collect garbage, and hangs (seen once,
   // in a concurrent Maglev compilation). The loop runs dry by itself; only if something was left open is it cut short.
-  stdin.unref?.();
   setTimeout(() => process.exit(), grace).unref();
 }
 

@@ -6,7 +6,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LayerStore, RunRoots, ScratchFolder } from '../shared/build/ports.ts';
 import { storedLayers } from '../shared/build/stored-layers.ts';
-import { CompressPool } from '../shared/layer/compress-pool.ts';
+import type { CompressPool } from '../shared/layer/compress-pool.ts';
 import { LayerRecords } from '../shared/layer/record.ts';
 import type { UnpackedLayers } from '../shared/layer/unpacked.ts';
 import type { DiskBlobs } from '../shared/store/disk-blobs.ts';
@@ -30,7 +30,11 @@ export interface EngineOptions {
 
 export function openEngine({ root, blobs, table, env }: EngineOptions): Engine {
   const records = new LayerRecords(table, blobs);
-  const pool = new CompressPool(threads(env));
+  let opened: Promise<CompressPool> | undefined;
+  const pool = (): Promise<CompressPool> => {
+    opened ??= import('../shared/layer/compress-pool.ts').then(({ CompressPool: Pool }) => new Pool(threads(env)));
+    return opened;
+  };
   const newId = (): string => ownedName(randomBytes(8).toString('hex'));
   let swept = false;
   const scratch = async (): Promise<ScratchFolder> => {
@@ -70,7 +74,9 @@ export function openEngine({ root, blobs, table, env }: EngineOptions): Engine {
       roots ??= openRoots();
       return roots;
     },
-    [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await (await opened)?.[Symbol.asyncDispose]();
+    },
   };
 }
 

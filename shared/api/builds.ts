@@ -5,23 +5,15 @@
 //   GET  /api/v1/builds/ID
 //   GET  /api/v1/builds/ID/events?after=N                follows, one event a line; follow=false&limit=N: those that are there now
 //   POST /api/v1/builds/ID/cancel
-import * as z from 'zod/mini';
 import type { BuildRecord } from '../build/build-records.ts';
 import type { BuildEvent } from '../build/events.ts';
-import { buildRequest } from '../build/request.ts';
 import type { BuildDetails } from '../build/service.ts';
 import type { NumberedEvent } from '../build/stored-log.ts';
 import { SlipwayError } from '../errors.ts';
 import { json, ndjson, readJson } from './http.ts';
 import type { ApiParts, ApiTrust } from './parts.ts';
 import { type Route, route } from './router.ts';
-import { checked } from './schema.ts';
-
-export const startRequest = z.extend(buildRequest, {
-  /** Any text of the client's choice, new for each build: the same one answers the same build for a day. */
-  clientToken: z.optional(z.string().check(z.minLength(1), z.maxLength(200))),
-});
-export type StartRequest = z.infer<typeof startRequest>;
+import type { StartRequest } from './start-request.ts';
 
 export interface StartedBuild {
   readonly id: string;
@@ -44,7 +36,7 @@ const heartbeat = 15_000;
 export function buildRoutes(parts: ApiParts, { sameMachine }: ApiTrust): readonly Route[] {
   return [
     route('POST', '/api/v1/builds', async ({ request }) => {
-      const { clientToken, ...asked } = checked(startRequest, await readJson(request, maxBuildRequest), 'build request');
+      const { clientToken, ...asked } = await startRequestOf(await readJson(request, maxBuildRequest), sameMachine);
       const { context } = asked;
       if (context.kind === 'directory' && !sameMachine) {
         throw new SlipwayError('DENIED', 'a build from elsewhere cannot name a directory of this machine as its context', {
@@ -88,6 +80,13 @@ export function buildRoutes(parts: ApiParts, { sameMachine }: ApiTrust): readonl
       return json({}, 202);
     }),
   ];
+}
+
+/** What comes from this very process is of its type; loading the schemas would cost it a tenth of a cached build. */
+async function startRequestOf(value: unknown, trusted: boolean): Promise<StartRequest> {
+  if (trusted) return value as StartRequest;
+  const [{ startRequest }, { checked }] = await Promise.all([import('./start-request.ts'), import('./schema.ts')]);
+  return checked(startRequest, value, 'build request');
 }
 
 async function* lines(events: AsyncIterable<NumberedEvent> | readonly NumberedEvent[]): AsyncGenerator<EventLine> {

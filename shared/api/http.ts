@@ -1,5 +1,6 @@
 // The messages of the control API. Plain objects in the shape of the web's Request and Response, because the first use of the real
 // ones loads undici: 40 ms, more than all the rest of a cached build (docs/decisions/0004). A real Request satisfies ApiRequest.
+import { StringDecoder } from 'node:string_decoder';
 import { errorDocument, SlipwayError } from '../errors.ts';
 
 export interface ApiRequest {
@@ -105,9 +106,9 @@ const maxLineBytes = 16 * 1024 * 1024;
 export async function* readLines(body: AsyncIterable<Uint8Array> | Uint8Array | null): AsyncGenerator<unknown> {
   if (body === null) return;
   let rest = '';
-  const decoder = new TextDecoder();
+  const decoder = new StringDecoder('utf8');
   for await (const chunk of body instanceof Uint8Array ? [body] : body) {
-    rest += decoder.decode(chunk, { stream: true });
+    rest += decoder.write(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
     let from = 0;
     for (let at = rest.indexOf('\n', from); at !== -1; at = rest.indexOf('\n', from)) {
       if (at > from) yield JSON.parse(rest.slice(from, at));

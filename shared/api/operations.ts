@@ -5,9 +5,10 @@ import type { ErrorCode } from '../errors.ts';
 import { about } from './about.ts';
 import * as answers from './answers.ts';
 import { confirmRequest, directUpload, directUploadRequest, storedBlob } from './blobs.ts';
-import { maxBuildRequest, startRequest } from './builds.ts';
+import { maxBuildRequest } from './builds.ts';
 import { adoptRequest, contextFacts, listType, offeredContext, packType, receivedBodies } from './contexts.ts';
 import { saveRequest, tagRequest } from './images.ts';
+import { startRequest } from './start-request.ts';
 import { transferRequest } from './transfer.ts';
 
 export interface Parameter {

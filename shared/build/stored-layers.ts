@@ -1,15 +1,16 @@
 // The executor's LayerStore on what is stored: blobs, layer records, and the threads that compress.
 import type { CompressPool } from '../layer/compress-pool.ts';
 import type { LayerRecords } from '../layer/record.ts';
-import { type LayerBlobs, writeLayer } from '../layer/write.ts';
+import type { LayerBlobs } from '../layer/write.ts';
 import { mediaType } from '../oci/media-type.ts';
-import { type LayerFiles, layerBodies } from './layer-bodies.ts';
+import type { LayerFiles } from './layer-bodies.ts';
 import type { LayerStore } from './ports.ts';
 
 export interface StoredLayersOptions extends LayerFiles {
   readonly blobs: LayerFiles['blobs'] & LayerBlobs;
   readonly records: LayerRecords;
-  readonly pool: CompressPool;
+  /** Opened when the first layer is written. */
+  readonly pool: CompressPool | (() => Promise<CompressPool>);
 }
 
 /** Layers are written as gzip members: what every client can read. */
@@ -20,10 +21,11 @@ export function storedLayers(options: StoredLayersOptions): LayerStore {
     tree: (layers, signal) => records.tree(layers, { signal }),
     async write(entries, like, { epoch, signal }) {
       const reuse = like === undefined ? undefined : await records.reusable(like, mediaType.ociLayerGzip, { signal });
+      const { writeLayer } = await import('../layer/write.ts');
       const written = await writeLayer(entries, {
         blobs,
         compression: 'gzip',
-        pool,
+        pool: typeof pool === 'function' ? await pool() : pool,
         signal,
         ...(epoch === undefined ? {} : { epoch }),
         ...(reuse === undefined ? {} : { reuse }),
@@ -31,6 +33,9 @@ export function storedLayers(options: StoredLayersOptions): LayerStore {
       await records.save(written, { signal });
       return { descriptor: written.descriptor, diffId: written.diffId };
     },
-    withBodies: (layers, tree, wanted, use, signal) => layerBodies(options, layers, tree, wanted, use, signal),
+    async withBodies(layers, tree, wanted, use, signal) {
+      const { layerBodies } = await import('./layer-bodies.ts');
+      return layerBodies(options, layers, tree, wanted, use, signal);
+    },
   };
 }

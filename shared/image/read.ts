@@ -1,4 +1,5 @@
 // Reading an image from the blobs: documents, the choice of a platform, config and layers.
+import { readFileSync, statSync } from 'node:fs';
 import { SlipwayError } from '../errors.ts';
 import type { Layer } from '../layer/layer.ts';
 import { configLimit, type ImageConfig, parseConfig } from '../oci/config.ts';
@@ -46,6 +47,9 @@ export async function readBlob(
   what: string,
   options?: Options,
 ): Promise<Uint8Array> {
+  const file = blobs.local?.path(digest);
+  // Without a stream: documents are small, and a cached build reads nothing else.
+  if (file !== undefined && statSync(file).size <= limit) return readFileSync(file);
   const blob = await blobs.open(digest, undefined, options);
   if (blob === undefined) {
     throw new SlipwayError('NOT_FOUND', `the ${what} ${digest} is not stored here`, { details: { missing: [digest] } });

@@ -6,11 +6,8 @@ import { type Digest, isDigest } from '../oci/digest.ts';
 import type { Blobs, Options } from '../store/blobs.ts';
 import { layerKeys } from '../store/keys.ts';
 import type { Json, Table, TableRecord } from '../store/table.ts';
-import { collect } from '../stream/collect.ts';
-import { fromReadableStream } from '../stream/web.ts';
 import type { Layer } from './layer.ts';
 import { MergedTree } from './merged.ts';
-import { tocOfLayer } from './toc-of-layer.ts';
 import { TableToc } from './toc-table.ts';
 
 export interface StoredForm {
@@ -150,6 +147,7 @@ export class LayerRecords {
     }
     const found = await this.#blobs.open(descriptor.digest, undefined, options);
     if (found === undefined) throw new SlipwayError('NOT_FOUND', `the layer ${descriptor.digest} is not in the store`);
+    const [{ tocOfLayer }, { fromReadableStream }] = await Promise.all([import('./toc-of-layer.ts'), import('../stream/web.ts')]);
     const toc = await tocOfLayer(fromReadableStream(found.body), diffId, options);
     await this.save({ ...layer, toc }, options);
     return new TableToc(toc);
@@ -162,6 +160,7 @@ export class LayerRecords {
 
   async #read(digest: Digest, options: Options | undefined): Promise<Uint8Array | undefined> {
     const found = await this.#blobs.open(digest, undefined, options);
+    const [{ collect }, { fromReadableStream }] = await Promise.all([import('../stream/collect.ts'), import('../stream/web.ts')]);
     return found === undefined ? undefined : collect(fromReadableStream(found.body), maxDocumentBytes, `blob ${digest}`);
   }
 

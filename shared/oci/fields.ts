@@ -1,4 +1,5 @@
 // Reading members of untrusted JSON documents: every error names the document and the member, as in `manifest.layers[2].digest`.
+import { isUtf8 } from 'node:buffer';
 import { SlipwayError } from '../errors.ts';
 
 export type Members = Readonly<Record<string, unknown>>;
@@ -20,7 +21,9 @@ export function parseJson(bytes: Uint8Array, where: string, limit: number): unkn
     });
   }
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    if (!isUtf8(bytes)) throw new TypeError('it is not UTF-8');
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+    return JSON.parse(text.startsWith('\ufeff') ? text.slice(1) : text);
   } catch (cause) {
     throw invalid(where, `not a JSON document (${cause instanceof Error ? cause.message : String(cause)})`, cause);
   }

@@ -1,17 +1,12 @@
 // File names are bytes; ours are strings. Names that are UTF-8 (nearly all) are what they look like. In others each byte that is no part
 // of UTF-8 becomes a lone surrogate U+DC80..U+DCFF, as Python's "surrogateescape" does, so every name comes back byte for byte, passes
 // through JSON, and never collides with a name that is UTF-8.
+import { isUtf8 } from 'node:buffer';
 import { SlipwayError } from '../errors.ts';
-
-const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** The name that `bytes` spell. */
 export function decodeName(bytes: Uint8Array): string {
-  try {
-    return strict.decode(bytes);
-  } catch {
-    return escaped(bytes);
-  }
+  return isUtf8(bytes) ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8') : escaped(bytes);
 }
 
 function escaped(bytes: Uint8Array): string {
