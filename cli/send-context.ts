@@ -4,7 +4,7 @@
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import type { DirectUpload } from '../shared/api/blobs.ts';
-import { type AdoptRequest, listType, type OfferedContext, packType } from '../shared/api/contexts.ts';
+import { type AdoptRequest, type ContextFacts, listType, type OfferedContext, packType } from '../shared/api/contexts.ts';
 import type { Bodies } from '../shared/context/bodies.ts';
 import type { Context } from '../shared/context/list.ts';
 import { type Parcel, packBodies } from '../shared/context/pack.ts';
@@ -23,6 +23,8 @@ export interface Sent {
 
 /** Parcels on their way at once: each holds up to 12 MB. */
 const width = 4;
+/** Bytes of a list, unpacked, that fit into a few packets. */
+const shortList = 4 * 1024;
 /** Bytes of a list that every gateway takes as one request. */
 const smallList = 4 << 20;
 /** How often the same content may be asked for: a lost answer costs one more. */
@@ -36,6 +38,8 @@ export async function sendContext(
 ): Promise<Sent> {
   const { project } = remote.endpoint;
   const sender = new Sender(client, remote, project, signal);
+  const known = await sender.known(context);
+  if (known !== undefined) return { id: known, project, bodies: 0, bytes: 0 };
   let offered = await sender.list(context);
   let stuck = 0;
   let before: string | undefined;
@@ -73,6 +77,21 @@ class Sender {
     this.#remote = remote;
     this.#project = project;
     this.#signal = signal;
+  }
+
+  /** The id of a list that is there and complete: the usual case of a build that is started again. */
+  async known(context: Context): Promise<string | undefined> {
+    const plain = context.encode();
+    // Asking costs as much as sending it.
+    if (plain.length < shortList) return undefined;
+    const id = sha256(plain);
+    try {
+      const facts = await this.#client.json<ContextFacts>('GET', `/api/v1/contexts/${id}${query({ project: this.#project })}`);
+      return facts.complete ? id : undefined;
+    } catch (error) {
+      if (isCode(error, 'NOT_FOUND')) return undefined;
+      throw error;
+    }
   }
 
   async list(context: Context): Promise<OfferedContext> {

@@ -1,9 +1,10 @@
 // A context that the home keeps, as a build reads it.
 import type { Bodies } from '../context/bodies.ts';
 import { ContextStore } from '../context/context-store.ts';
-import { SlipwayError } from '../errors.ts';
-import { isDigest } from '../oci/digest.ts';
-import type { Blobs } from '../store/blobs.ts';
+import type { Context } from '../context/list.ts';
+import { isCode, SlipwayError } from '../errors.ts';
+import { type Digest, isDigest } from '../oci/digest.ts';
+import type { Blobs, Options } from '../store/blobs.ts';
 import type { Table } from '../store/table.ts';
 import type { ContextSource } from './ports.ts';
 
@@ -24,8 +25,18 @@ export async function storedContext(
     list,
     scope: `project ${project}`,
     async body(entry) {
-      bodies ??= store.bodies(list.entries, options);
+      bodies ??= openBodies(store, id, list, options);
       return (await bodies).body(entry);
     },
   };
+}
+
+async function openBodies(store: ContextStore, id: Digest, list: Context, options: Options): Promise<Bodies> {
+  try {
+    return await store.bodies(list.entries, options);
+  } catch (error) {
+    // Who tries again is then asked for what is missing.
+    if (isCode(error, 'CONTEXT')) await store.reopenList(id, options);
+    throw error;
+  }
 }

@@ -179,6 +179,12 @@ export class ContextStore {
     return { id, files: context.entries.length, missing };
   }
 
+  /** Takes back that a list is complete: a content of it turned out to be gone, and its client has to be asked for it again. */
+  async reopenList(id: Digest, options: Options = {}): Promise<void> {
+    const facts = await this.listFacts(id, options);
+    if (facts !== undefined) await this.#table.put(contextKeys.list(this.#project, id), { files: facts.files }, {}, options);
+  }
+
   /** What is known of a list without reading it. Absence is `undefined`. */
   async listFacts(
     id: Digest,

@@ -5,7 +5,9 @@ import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Remote } from '../../cli/remote.ts';
 import { sha256 } from '../../shared/oci/digest.ts';
 import { writeTar } from '../../shared/tar/write.ts';
 import { type ApiServer, apiServer } from '../support/api-server.ts';
@@ -84,6 +86,7 @@ for (const direct of [false, true]) {
       const again = await ok(['build', '--progress', 'plain', '-t', 'app:2', context]);
       expect(server.contents()).toBe(first);
       expect(again.err).toContain('nothing new to send');
+      expect(server.requests.filter((name) => name === 'POST /contexts')).toHaveLength(1);
       expect(again.err.match(/CACHED/g)).toHaveLength(4);
       expect(again.err).toContain('#0 [internal] load build context');
 
@@ -235,6 +238,20 @@ describe('a connection', () => {
       expect(err).toContain('works on this machine');
     }
   });
+});
+
+it('a home elsewhere leads no upload to this machine, to a cloud’s metadata, or off HTTPS', async () => {
+  const endpoint = { url: 'https://images.example.com', chosenBy: 'the test', project: 'p' };
+  using remote = new Remote(endpoint, { env: {}, now: Date.now });
+  const body = { size: 1, open: () => Readable.from([Buffer.from('x')]) };
+  for (const url of [
+    'https://127.0.0.1:1/x',
+    'https://169.254.169.254/latest',
+    'http://bucket.example.com/x',
+    'file:///etc/passwd',
+  ]) {
+    await expect(remote.put(url, {}, body, undefined)).rejects.toMatchObject({ code: 'DENIED' });
+  }
 });
 
 describe('contexts and logins', () => {
