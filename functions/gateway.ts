@@ -17,6 +17,9 @@ export const bodyLimit = 4_500_000;
 /** A text answer grows by an escape for every quote, base64 by a third whatever is in it. */
 const textLimit = 1024 * 1024;
 
+/** What a client is told to cut its uploads into. */
+export const chunkLimit = 4 * 1024 * 1024;
+
 export const tooLarge = `more than ${bodyLimit / 1e6} MB in one request do not pass the gateway: push with "slipway push", or with a client that uploads in chunks of 4 MiB at most`;
 
 /** A Lambda handler that answers by `handle`. */

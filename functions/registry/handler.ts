@@ -4,7 +4,7 @@ import { createRegistry } from '../../shared/registry/app.ts';
 import { tokenGuard } from '../../shared/registry/token-guard.ts';
 import { TableCatalog } from '../../shared/store/catalog-table.ts';
 import { required } from '../environment.ts';
-import { gatewayHandler } from '../gateway.ts';
+import { chunkLimit, gatewayHandler } from '../gateway.ts';
 import { logFault } from '../log.ts';
 import { openBlobs, openTable } from '../stores.ts';
 import { tokenKeys } from '../token-keys.ts';
@@ -19,6 +19,7 @@ const ready = openBlobs(process.env, table).then((blobs) => {
     blobs,
     catalog: new TableCatalog({ table, blobs, clock: Date.now }),
     ...tokenGuard(async (token) => (await keys()).verify(token, { kind: 'access', audience, now: seconds() })),
+    chunkLimit,
     requestId: randomUUID,
     onFault: logFault,
   });

@@ -17,6 +17,8 @@ export interface RegistryParts {
   readonly openMount?: boolean;
   /** Put before the path of an upload's Location: another host (`https://upload.example.com`) that takes bodies too large for this one. */
   readonly uploadHost?: string;
+  /** Bytes that one request may bring, where something in front has a limit: told to clients as OCI-Chunk-Max-Length. */
+  readonly chunkLimit?: number;
   /** Seconds that a link to a blob in the store lives. 900 when absent. */
   readonly linkSeconds?: number;
   /** Bytes of manifests kept in memory. 64 MiB when absent. */

@@ -131,6 +131,8 @@ const stateHeaders = (parts: RegistryParts, name: string, state: UploadState): R
   location: `${parts.uploadHost ?? ''}/v2/${name}/blobs/uploads/${state.id}`,
   range: `0-${Math.max(0, state.offset - 1)}`,
   'docker-upload-uuid': state.id,
+  // No specification has it; Cloudflare's registry began it, and our client cuts its uploads by it.
+  ...(parts.chunkLimit === undefined ? {} : { 'oci-chunk-max-length': String(parts.chunkLimit) }),
 });
 
 async function committed(parts: RegistryParts, name: string, digest: Digest, size: number): Promise<Reply> {

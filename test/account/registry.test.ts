@@ -1,6 +1,6 @@
 // The registry as a team gets it: the stack of production, deployed to a local AWS by `cdk deploy`, and other people's client in front.
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { deployAccount, type TestAccount } from '../support/account.ts';
@@ -195,5 +195,20 @@ describe.skipIf(missing)(`a deployed registry${missing === undefined ? '' : ` ($
       expect(refused.status).toBe(413);
       expect(await refused.text()).toContain('4 MiB');
     }
+  });
+
+  test('our own client pushes what is larger than the gateway takes, and skopeo pulls it', async () => {
+    const env = { SLIPWAY_HOME: join(folder.path, 'home'), DOCKER_CONFIG: join(folder.path, 'docker') };
+    await mkdir(env.DOCKER_CONFIG);
+    const auths = { [account.proxy.host]: { auth: Buffer.from(admin).toString('base64') } };
+    await writeFile(join(env.DOCKER_CONFIG, 'config.json'), JSON.stringify({ auths }));
+    const slipway = (...args: string[]) =>
+      must([process.execPath, join(import.meta.dirname, '../../cli/main.ts'), ...args], { env });
+    const archive = join(folder.path, 'large.tar');
+    const name = `${account.proxy.host}/team/large:v2`;
+    await must(['skopeo', '--insecure-policy', 'copy', '-q', layout('large'), `oci-archive:${archive}:${name}`]);
+    await slipway('load', '-q', '-i', archive);
+    await slipway('push', '-q', name);
+    expect((await copy(at('team/large:v2'), `dir:${join(folder.path, 'large')}`, admin)).exitCode).toBe(0);
   });
 });
