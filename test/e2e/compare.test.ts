@@ -127,7 +127,7 @@ describe.skipIf(missing.bases !== undefined && !required)(
             expect(taking.filter((_, i) => built[i]?.exitCode === 0).map((builder) => builder.name)).toEqual([]);
             // Ours is a message, not a stack, and never the code that says that the command line was wrong.
             const ours = built[taking.findIndex((builder) => builder.name === 'slipway')];
-            expect(ours?.output).not.toMatch(/\n\s+at .*:\d+:\d+/);
+            expect(ours?.output ?? '').not.toMatch(/\n\s+at .*:\d+:\d+/);
             expect(ours?.exitCode ?? 1).toBe(1);
           });
       });
