@@ -114,6 +114,8 @@ export class SourceLog implements AsyncDisposable {
         this.#started = event.id;
       }
       if (event.type === 'done') this.#done = event.id;
+      // Whoever tries it again starts it again.
+      if (event.type === 'failed' || event.type === 'cancelled') this.#started = event.id - 1;
     }
     // What cannot be stored is not collected either: flush tells.
     if (this.#failed !== undefined || this.#closed) return;
