@@ -8,6 +8,9 @@ import { contentDigest, contentParts, type Match, type MatchOptions, matchSource
 import type { Prepared, StepInput } from './executor.ts';
 import type { StageImage } from './stage-image.ts';
 
+/** Bytes of files from which on it pays to note a layer for the next time and to look for the last one: compressing less is quicker. */
+const worthReuse = 4 * 1024 * 1024;
+
 export async function prepareCopy(given: StepInput<'copy'>): Promise<Prepared> {
   const { operation } = given;
   const { from } = operation;
@@ -64,14 +67,22 @@ function prepared(
       const { signal } = ports;
       const { copyEntries } = await import('./copy-entries.ts');
       const parent = await ports.layers.tree(image.layers, ports.signal);
-      await using scratch = await ports.scratch();
+      // Only archives that are unpacked need a place for their members.
+      await using scratch = operation.unpack ? await ports.scratch() : undefined;
       const slot = { scope, instruction: canonicalJson({ ...target, display: step.display }) };
-      const like = ports.noCache ? undefined : await ports.cache.previous(slot);
+      const large = matches.flatMap((match) => match.entries).reduce((sum, entry) => sum + entry.size, 0) >= worthReuse;
+      const like = ports.noCache || !large ? undefined : await ports.cache.previous(slot);
       const layer = await withBodies(async (bodyOf) => {
-        const entries = await copyEntries(matches, target, { parent, bodyOf, time: epoch ?? 0, scratch: scratch.path, signal });
+        const entries = await copyEntries(matches, target, {
+          parent,
+          bodyOf,
+          time: epoch ?? 0,
+          scratch: scratch?.path ?? '',
+          signal,
+        });
         return ports.layers.write(entries, like, { signal, ...(epoch === undefined ? {} : { epoch }) });
       });
-      await ports.cache.remember(slot, layer.diffId);
+      if (large) await ports.cache.remember(slot, layer.diffId);
       return layer;
     },
   };

@@ -13,6 +13,9 @@ export interface StoredLayersOptions extends LayerFiles {
   readonly pool: CompressPool | (() => Promise<CompressPool>);
 }
 
+/** Bytes of the tar from which on the member index is kept. */
+const worthIndex = 4 * 1024 * 1024;
+
 /** Layers are written as gzip members: what every client can read. */
 export function storedLayers(options: StoredLayersOptions): LayerStore {
   const { blobs, records, pool } = options;
@@ -30,7 +33,9 @@ export function storedLayers(options: StoredLayersOptions): LayerStore {
         ...(epoch === undefined ? {} : { epoch }),
         ...(reuse === undefined ? {} : { reuse }),
       });
-      await records.save(written, { signal });
+      // A small layer is made again, or read whole, sooner than its index is stored.
+      const { members, ...rest } = written;
+      await records.save(written.uncompressedSize < worthIndex ? rest : { ...rest, members }, { signal });
       return { descriptor: written.descriptor, diffId: written.diffId };
     },
     async withBodies(layers, tree, wanted, use, signal) {
