@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { KeyStruct } from '../../shared/build/key.ts';
 import { keyOf } from '../../shared/build/key.ts';
 import { LayerRecords } from '../../shared/layer/record.ts';
@@ -20,6 +20,9 @@ import {
 } from '../support/account-home.ts';
 import { type JobHost, jobHost } from '../support/job-host.ts';
 import { bytesOf } from '../support/small-images.ts';
+
+// Whole builds on disk: seconds on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const files = { 'etc/passwd': 'root:x:0:0::/:/bin/sh\n', 'app/main.js': 'go()' };
 const id = { build: '01890000-0000-7000-8000-000000000001', stage: 2, attempt: 1 };

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { BuildEvent } from '../../shared/build/events.ts';
 import { TocTap } from '../../shared/build/toc-tap.ts';
 import { pullImage } from '../../shared/client/pull.ts';
@@ -20,6 +20,9 @@ import {
   startBuild,
 } from '../support/account-home.ts';
 import { startUpstream } from '../support/upstream.ts';
+
+// Whole builds on disk: seconds on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const base = 'FROM scratch\nCOPY etc /etc\nWORKDIR /srv\nENV LANG=C\n';
 const files = {
