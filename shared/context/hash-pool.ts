@@ -1,6 +1,6 @@
 // Hashes many files, in threads when that pays: a thread costs some 30 ms to start, which is what hashing 8 MiB or 500 files takes.
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { type ErrorCode, SlipwayError, throwIfCancelled } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { digestAt, digestTextLength, type FilesToHash, type HashedFile, type HashedFiles, hashBatch } from './hash-files.ts';
@@ -72,6 +72,7 @@ export async function hashFiles(
   const starts = batchesOf(files);
   const batches = starts.length - 1;
   const threads = Math.min(batches, maxThreads, Math.max(1, availableParallelism()));
+  const { Worker: Thread } = await import('node:worker_threads');
   let next = 0;
   const workers: Worker[] = [];
   let cancel = (): void => undefined;
@@ -83,7 +84,7 @@ export async function hashFiles(
     const done = Promise.all(
       Array.from({ length: threads }, async () => {
         // Its garbage is small and young: without the limit each thread grows by tens of megabytes.
-        const worker = new Worker(new URL(file, import.meta.url), { resourceLimits: { maxYoungGenerationSizeMb: 2 } });
+        const worker = new Thread(new URL(file, import.meta.url), { resourceLimits: { maxYoungGenerationSizeMb: 2 } });
         workers.push(worker);
         await new Promise<void>((resolve, reject) => {
           const feed = (): void => {

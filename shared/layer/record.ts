@@ -1,5 +1,6 @@
 // What a home knows of layers, per diffID: the blobs they are stored as, the table of contents, the member indexes. Kept on Table and
 // Blobs; all of it can be made again from a layer's blob.
+import { readFileSync } from 'node:fs';
 import { isCode, SlipwayError } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
@@ -159,6 +160,9 @@ export class LayerRecords {
   }
 
   async #read(digest: Digest, options: Options | undefined): Promise<Uint8Array | undefined> {
+    const file = this.#blobs.local?.path(digest);
+    // Without a stream: it is read whole in any case.
+    if (file !== undefined) return readFileSync(file);
     const found = await this.#blobs.open(digest, undefined, options);
     const [{ collect }, { fromReadableStream }] = await Promise.all([import('../stream/collect.ts'), import('../stream/web.ts')]);
     return found === undefined ? undefined : collect(fromReadableStream(found.body), maxDocumentBytes, `blob ${digest}`);
