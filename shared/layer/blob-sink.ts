@@ -43,6 +43,8 @@ class FileTarget {
   readonly #file: string;
   #fd: number | undefined;
   #adopted = false;
+  /** The write under way: closing its file under it would send its bytes to whatever is opened next. */
+  #pending: Promise<void> | undefined;
 
   constructor(blobs: LayerBlobs) {
     this.#blobs = blobs;
@@ -50,7 +52,12 @@ class FileTarget {
     this.#fd = openSync(this.#file, 'wx');
   }
 
-  async write(chunk: Uint8Array, position: number): Promise<void> {
+  write(chunk: Uint8Array, position: number): Promise<void> {
+    this.#pending = this.#write(chunk, position);
+    return this.#pending;
+  }
+
+  async #write(chunk: Uint8Array, position: number): Promise<void> {
     try {
       for (let at = 0; at < chunk.length; ) {
         const { bytesWritten } = await writeAt(this.#fd!, chunk, at, chunk.length - at, position + at);
@@ -78,6 +85,7 @@ class FileTarget {
   }
 
   async close(): Promise<void> {
+    await this.#pending?.catch(() => undefined);
     this.#closeFile();
     if (!this.#adopted) rmSync(this.#file, { force: true });
   }

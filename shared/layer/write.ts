@@ -150,6 +150,8 @@ class LayerWriter {
     if (made.knownAt !== undefined) this.#reused++;
     // The write runs in another thread while this one hashes.
     const written = this.#sink.write(packed);
+    // When hashing finds something wrong first, that is what is reported; the sink waits for the write before it closes its file.
+    written.catch(() => undefined);
     this.#diff.update(raw);
     this.uncompressedSize += raw.length;
     this.#index.add(raw.length, packed.length, made.sha256);
