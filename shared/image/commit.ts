@@ -72,7 +72,13 @@ export async function commitImages(
   options: CommitOptions = {},
 ): Promise<CommittedImage> {
   const made = images.map((image) => makeManifest(image, options.docker === true));
-  for (const { configBytes, config } of made) await blobs.put(one(configBytes), config, options);
+  // At once, so that they wait for the disk together; the commit below finds the manifests there.
+  await Promise.all(
+    made.flatMap(({ configBytes, config, document, manifest }) => [
+      blobs.put(one(configBytes), config, options),
+      blobs.put(one(document.bytes), manifest, options),
+    ]),
+  );
   const [first] = made;
   if (first === undefined) throw new SlipwayError('INTERNAL', 'an image without images');
   const index = made.length > 1 || options.index ? makeIndex(made, options) : undefined;
