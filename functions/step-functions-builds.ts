@@ -7,6 +7,7 @@ import {
   StartExecutionCommand,
   StopExecutionCommand,
 } from '@aws-sdk/client-sfn';
+import { buildCost } from '../shared/build/build-cost.ts';
 import { type BuildRecord, type BuildRecords, hasEnded } from '../shared/build/build-records.ts';
 import { followEvents } from '../shared/build/follow.ts';
 import type { BuildRequest } from '../shared/build/request.ts';
@@ -60,8 +61,7 @@ export class StepFunctionsBuilds implements BuildService {
   async get(id: string): Promise<BuildDetails> {
     const { records } = this.#options;
     const build = await this.#settled(id);
-    const { total } = await records.usage(id);
-    return Object.keys(total).length === 0 ? build : { ...build, usage: total };
+    return { ...build, ...(await buildCost(records, build, Date.now())) };
   }
 
   async *events(id: string, options: FollowOptions = {}): AsyncGenerator<NumberedEvent> {

@@ -62,7 +62,22 @@ const buildMembers = {
   failure: z.optional(errorDocument),
 };
 export const buildSummary = z.object(buildMembers);
-export const buildFacts = z.object({ ...buildMembers, usage: z.optional(z.record(text, z.number())) });
+const nanoDollars = z.int();
+export const cost = z.object({
+  nanoDollars,
+  prices: z.object({ date: text, region: text, source: text }),
+  region: z.optional(text),
+  services: z.record(text, nanoDollars),
+  steps: z.array(z.object({ stage: z.optional(z.int()), name: text, milliseconds: z.number(), nanoDollars })),
+  rest: nanoDollars,
+  unpriced: texts,
+  notCounted: texts,
+});
+export const buildFacts = z.object({
+  ...buildMembers,
+  usage: z.optional(z.record(text, z.number())),
+  cost: z.optional(cost),
+});
 export const buildList = z.object({ builds: z.array(buildSummary), next: z.optional(text) });
 
 export const receivedContext = z.object({ id: text, dockerfile: z.object({ name: text, text }) });

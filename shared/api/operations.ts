@@ -84,6 +84,27 @@ const buildExample = {
   image: digest,
 };
 
+const buildFactsExample = {
+  ...buildExample,
+  usage: {
+    lambdaRequests: 7,
+    lambdaArm64MibMs: 9_216_000,
+    s3Reads: 12,
+    s3Writes: 9,
+    dynamodbWriteUnits: 80,
+    stateTransitions: 16,
+  },
+  cost: {
+    nanoDollars: 621_402,
+    prices: { date: '2026-11-23', region: 'us-east-1', source: 'list prices, first tier, not confirmed on a bill' },
+    services: { lambda: 121_401, s3: 49_800, dynamodb: 50_000, stepFunctions: 400_000 },
+    steps: [{ stage: 0, name: '[2/2] COPY app /', milliseconds: 812, nanoDollars: 84_120 }],
+    rest: 537_282,
+    unpriced: [],
+    notCounted: ['sending the context'],
+  },
+};
+
 export const operations: readonly Operation[] = [
   {
     id: 'about',
@@ -151,8 +172,10 @@ export const operations: readonly Operation[] = [
     path: '/api/v1/builds/:id',
     tag: 'builds',
     summary: 'One build, with what it used',
+    about:
+      'In an account `usage` counts what AWS charges for, so far, and `cost` estimates it from list prices, in billionths of a dollar: docs/account.md says how. Both go on for some seconds after the end of the build.',
     status: 200,
-    answer: { type: json, schema: answers.buildFacts, name: 'Build', example: { ...buildExample, usage: { s3Gets: 12 } } },
+    answer: { type: json, schema: answers.buildFacts, name: 'Build', example: buildFactsExample },
     errors: ['NOT_FOUND'],
   },
   {

@@ -8,13 +8,14 @@
 //
 // The end of a build and the last event of its log are one transaction, so who follows the log to its end knows the state.
 import { randomBytes } from 'node:crypto';
+import type { UsagePart } from '../cost/usage.ts';
 import { type ErrorDocument, isCode, SlipwayError } from '../errors.ts';
 import { type Digest, sha256 } from '../oci/digest.ts';
 import { canonicalJson } from '../oci/encode.ts';
 import type { Blobs, Options } from '../store/blobs.ts';
 import { buildKeys } from '../store/keys.ts';
 import { retrying } from '../store/removal.ts';
-import type { Json, Table, TableRecord } from '../store/table.ts';
+import type { Condition, Json, Table, TableRecord } from '../store/table.ts';
 import { collect } from '../stream/collect.ts';
 import type { BuildEvent } from './events.ts';
 import type { BuildRequest } from './request.ts';
@@ -61,9 +62,6 @@ export interface BuildRecord {
   readonly image?: Digest;
   readonly failure?: ErrorDocument;
 }
-
-/** Counters of one part of a build (N01): numbers by name, e.g. `lambdaGbSeconds`, `s3Gets`. Each name is summed over the parts. */
-export type Usage = Readonly<Record<string, number>>;
 
 export interface BuildRecordsOptions {
   readonly table: Table;
@@ -357,33 +355,45 @@ export class BuildRecords {
     return found;
   }
 
-  /** Keeps what a part (a stage's attempt, a function's call) used. The first report of a part counts. */
-  async saveUsage(id: string, part: string, usage: Usage): Promise<void> {
-    const log = await logOf(this.#table, id);
-    const expires = log.expires === undefined ? {} : { expires: log.expires };
-    try {
-      await this.#table.put(buildKeys.usage(id, part), { ...usage }, { condition: { ifAbsent: true }, ...expires });
-    } catch (error) {
-      if (!isCode(error, 'STORE_CONFLICT')) throw error;
-    }
+  /**
+   * Keeps what a part of a build used so far, in place of what it reported before; of two reports the later one counts. `known`: what
+   * this answered for the part's last report, which saves asking. One write, where nobody else reports for the part.
+   */
+  saveUsage(id: string, part: string, usage: UsagePart, known?: string): Promise<string> {
+    const key = buildKeys.usage(id, part);
+    const { keepFor } = this.#options;
+    const expires = keepFor === undefined ? {} : { expires: Math.ceil(this.#clock() / 1000 + keepFor) };
+    let condition: Condition = known === undefined ? { ifAbsent: true } : { ifVersion: known };
+    return retrying(async () => {
+      try {
+        return await this.#table.put(key, asJson(usage), { condition, ...expires });
+      } catch (error) {
+        if (!isCode(error, 'STORE_CONFLICT')) throw error;
+        const there = await this.#table.get(key);
+        if (there !== undefined && (there.value as unknown as UsagePart).at >= usage.at) return there.version;
+        condition = there === undefined ? { ifAbsent: true } : { ifVersion: there.version };
+        throw error;
+      }
+    });
   }
 
-  /** Each part's, and the sum of all. */
-  async usage(id: string): Promise<{ readonly total: Usage; readonly parts: Readonly<Record<string, Usage>> }> {
-    const total: Record<string, number> = {};
-    const parts: Record<string, Usage> = {};
+  /** What was kept of the part, and the version under which. */
+  async usagePart(id: string, part: string): Promise<{ readonly usage: UsagePart; readonly version: string } | undefined> {
+    const record = await this.#table.get(buildKeys.usage(id, part));
+    return record === undefined ? undefined : { usage: record.value as unknown as UsagePart, version: record.version };
+  }
+
+  /** What each part used, by its name. */
+  async usage(id: string): Promise<ReadonlyMap<string, UsagePart>> {
+    const parts = new Map<string, UsagePart>();
     for (let after: string | undefined; ; ) {
       const records = await this.#table.query(buildKeys.partition(id), {
         prefix: buildKeys.usagePrefix,
         limit: 200,
         ...(after === undefined ? {} : { after }),
       });
-      for (const { sort, value } of records) {
-        const usage = value as Usage;
-        parts[sort.slice(buildKeys.usagePrefix.length)] = usage;
-        for (const [name, amount] of Object.entries(usage)) total[name] = (total[name] ?? 0) + amount;
-      }
-      if (records.length < 200) return { total, parts };
+      for (const { sort, value } of records) parts.set(sort.slice(buildKeys.usagePrefix.length), value as unknown as UsagePart);
+      if (records.length < 200) return parts;
       after = records.at(-1)!.sort;
     }
   }

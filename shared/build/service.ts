@@ -1,12 +1,16 @@
 // What drives builds in a home: in the embedded one a loop in this process (local/), in an account Step Functions.
+import type { Cost } from '../cost/cost.ts';
+import type { Usage } from '../cost/usage.ts';
 import type { Bytes } from '../store/blobs.ts';
-import type { BuildRecord, Usage } from './build-records.ts';
+import type { BuildRecord } from './build-records.ts';
 import type { BuildRequest } from './request.ts';
 import type { NumberedEvent } from './stored-log.ts';
 
 export interface BuildDetails extends BuildRecord {
-  /** What all its parts used so far. */
+  /** What all its parts used so far. Absent where nothing is charged for. */
   readonly usage?: Usage;
+  /** What that costs, estimated. */
+  readonly cost?: Cost;
 }
 
 export interface FollowOptions {

@@ -163,13 +163,30 @@ export function buildRecordsContract(name: string, home: () => { readonly table:
     it('sum what their parts used, each part once', async () => {
       const records = open();
       const id = await made(records);
-      await records.saveUsage(id, 'stage-0', { s3Gets: 3, lambdaGbSeconds: 0.5 });
-      await records.saveUsage(id, 'stage-0', { s3Gets: 99 });
-      await records.saveUsage(id, 'plan', { s3Gets: 1 });
-      expect(await records.usage(id)).toEqual({
-        total: { s3Gets: 4, lambdaGbSeconds: 0.5 },
-        parts: { plan: { s3Gets: 1 }, 'stage-0': { s3Gets: 3, lambdaGbSeconds: 0.5 } },
-      });
+      const first = await records.saveUsage(id, 'stage.a', { at: 5, usage: { s3Reads: 3 } });
+      await records.saveUsage(id, 'plan.b', { at: 1, usage: { s3Reads: 1 } });
+      // The part goes on counting, with and without the version that was answered.
+      await records.saveUsage(id, 'stage.a', { at: 6, usage: { s3Reads: 4 } }, first);
+      await records.saveUsage(id, 'stage.a', { at: 7, usage: { s3Reads: 5 } });
+      // What comes late changes nothing.
+      await records.saveUsage(id, 'stage.a', { at: 6, usage: { s3Reads: 99 } }, first);
+      await records.saveUsage(id, 'stage.a', { at: 7, usage: { s3Reads: 99 } });
+      expect(await records.usage(id)).toEqual(
+        new Map([
+          ['plan.b', { at: 1, usage: { s3Reads: 1 } }],
+          ['stage.a', { at: 7, usage: { s3Reads: 5 } }],
+        ]),
+      );
+      expect((await records.usagePart(id, 'stage.a'))?.usage).toEqual({ at: 7, usage: { s3Reads: 5 } });
+      expect(await records.usagePart(id, 'other')).toBeUndefined();
+    });
+
+    it('keep the last report of a part when several are under way', async () => {
+      const records = open();
+      const id = await made(records);
+      const reports = Array.from({ length: 8 }, (_, at) => records.saveUsage(id, 'jobs.a', { at, usage: { s3Reads: at } }));
+      await Promise.all(reports);
+      expect((await records.usage(id)).get('jobs.a')).toEqual({ at: 7, usage: { s3Reads: 7 } });
     });
 
     it('give the events of several writers one order, and steps one numbering', async () => {
