@@ -4,7 +4,7 @@ import { CodeBuildClient, StartBuildCommand, StopBuildCommand } from '@aws-sdk/c
 import { LambdaMicrovmsClient, RunMicrovmCommand, TerminateMicrovmCommand } from '@aws-sdk/client-lambda-microvms';
 import { SlipwayError } from '../shared/errors.ts';
 import type { JobTicket } from '../shared/workflow/job.ts';
-import type { Environment } from './environment.ts';
+import { type Environment, required } from './environment.ts';
 
 export interface Runners {
   /** `once`: starting again by the same name starts nothing twice. Answers what `stop` takes. */
@@ -16,16 +16,37 @@ export interface Runners {
 /** Seconds that one runner may live. A MicroVM ends itself then, whoever has forgotten it. */
 const maximumSeconds = 4 * 3600;
 
+/** Minutes that CodeBuild may let a job wait for a machine; the state machine gives a runner up that is not heard of for as long. */
+const queueMinutes = 10;
+/** Seconds that the URL of the program is good for: the queue, and a machine that starts slowly. */
+const programSeconds = 3600;
+
 export interface RunnerClients {
   readonly microvms: Pick<LambdaMicrovmsClient, 'send'>;
   readonly codebuild: Pick<CodeBuildClient, 'send'>;
+  /** A URL by which anyone may read this object (`s3://BUCKET/KEY`) for so many seconds. */
+  readonly sign: (object: string, seconds: number) => Promise<string>;
 }
 
-/** SLIPWAY_MICROVM_IMAGE (an ARN), SLIPWAY_CODEBUILD_AMD64 and SLIPWAY_CODEBUILD_ARM64 (names of projects); what is absent is not used. */
-export function openRunners(
-  env: Environment,
-  clients: RunnerClients = { microvms: new LambdaMicrovmsClient({}), codebuild: new CodeBuildClient({}) },
-): Runners {
+const awsClients = (env: Environment): RunnerClients => ({
+  microvms: new LambdaMicrovmsClient({}),
+  codebuild: new CodeBuildClient({}),
+  async sign(object, expiresIn) {
+    const [{ GetObjectCommand, S3Client }, { getSignedUrl }] = await Promise.all([
+      import('@aws-sdk/client-s3'),
+      import('@aws-sdk/s3-request-presigner'),
+    ]);
+    const { host: Bucket, pathname } = new URL(object);
+    const client = new S3Client({ forcePathStyle: env.SLIPWAY_S3_PATH_STYLE === 'true' });
+    return getSignedUrl(client, new GetObjectCommand({ Bucket, Key: pathname.slice(1) }), { expiresIn });
+  },
+});
+
+/**
+ * SLIPWAY_MICROVM_IMAGE (an ARN), SLIPWAY_CODEBUILD_AMD64 and SLIPWAY_CODEBUILD_ARM64 (names of projects); what is absent is not used.
+ * CodeBuild's machines have no right to read anything: they get SLIPWAY_RUNNER_PROGRAM (`s3://...`) as a presigned URL.
+ */
+export function openRunners(env: Environment, clients: RunnerClients = awsClients(env)): Runners {
   return {
     async start(platform, ticket, once) {
       const [, architecture] = platform.split('/');
@@ -53,12 +74,17 @@ export function openRunners(
           hint: 'linux/arm64 and linux/amd64 are run; a deployment may have left one out (the construct’s `runners`).',
         });
       }
+      const program = await clients.sign(required(env, 'SLIPWAY_RUNNER_PROGRAM'), programSeconds);
       const { build } = await clients.codebuild.send(
         new StartBuildCommand({
           projectName: project,
           idempotencyToken: once,
           timeoutInMinutesOverride: maximumSeconds / 60,
-          environmentVariablesOverride: [{ name: 'SLIPWAY_JOB', value: JSON.stringify(ticket), type: 'PLAINTEXT' }],
+          queuedTimeoutInMinutesOverride: queueMinutes,
+          environmentVariablesOverride: [
+            { name: 'SLIPWAY_JOB', value: JSON.stringify(ticket), type: 'PLAINTEXT' },
+            { name: 'SLIPWAY_RUNNER_PROGRAM', value: program, type: 'PLAINTEXT' },
+          ],
         }),
       );
       return `codebuild:${build?.id}`;

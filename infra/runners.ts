@@ -9,12 +9,13 @@ import {
   LinuxBuildImage,
   Project,
 } from 'aws-cdk-lib/aws-codebuild';
-import { type IGrantable, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { type IGrantable, PolicyStatement, Role, ServicePrincipal, SessionTagsPrincipal } from 'aws-cdk-lib/aws-iam';
 import { CfnMicrovmImage } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Asset } from 'aws-cdk-lib/aws-s3-assets';
 import { Construct } from 'constructs';
 import { bundleProgram } from './program-bundle.ts';
+import { runnerBuildspec } from './runner-buildspec.ts';
 
 export interface RunnersProps {
   /** MicroVMs where the Region has them. Off for Regions without, and for emulators: arm64 is then CodeBuild's too. */
@@ -33,19 +34,21 @@ const hooksPort = 9000;
 export class Runners extends Construct {
   readonly image: CfnMicrovmImage | undefined;
   readonly projects: Readonly<Record<'amd64' | 'arm64', Project>> | undefined;
+  /** A zip: what a MicroVM's image is built from, and what a CodeBuild machine fetches by a URL that it is given. */
+  readonly program: Asset;
   /** What functions/runners.ts reads. */
   readonly environment: Readonly<Record<string, string>>;
 
   constructor(scope: Construct, id: string, props: RunnersProps) {
     super(scope, id);
-    const program = new Asset(this, 'Program', { path: bundleProgram('runner', ['Dockerfile']) });
-    this.image = props.microvms ? this.#microvm(program, props) : undefined;
+    this.program = new Asset(this, 'Program', { path: bundleProgram('runner', ['Dockerfile']) });
+    this.image = props.microvms ? this.#microvm(this.program, props) : undefined;
     this.projects =
       props.codebuild === false
         ? undefined
         : {
-            amd64: this.#project('Amd64', LinuxBuildImage.AMAZON_LINUX_2023_5, program, props),
-            arm64: this.#project('Arm64', LinuxArmBuildImage.AMAZON_LINUX_2023_STANDARD_3_0, program, props),
+            amd64: this.#project('Amd64', LinuxBuildImage.AMAZON_LINUX_2023_6, props),
+            arm64: this.#project('Arm64', LinuxArmBuildImage.AMAZON_LINUX_2023_STANDARD_4_0, props),
           };
     this.environment = {
       ...(this.image === undefined ? {} : { SLIPWAY_MICROVM_IMAGE: this.image.attrImageArn }),
@@ -54,6 +57,7 @@ export class Runners extends Construct {
         : {
             SLIPWAY_CODEBUILD_AMD64: this.projects.amd64.projectName,
             SLIPWAY_CODEBUILD_ARM64: this.projects.arm64.projectName,
+            SLIPWAY_RUNNER_PROGRAM: this.program.s3ObjectUrl,
           }),
     };
   }
@@ -62,13 +66,12 @@ export class Runners extends Construct {
   grantStart(grantee: IGrantable): void {
     const { image, projects } = this;
     if (image !== undefined) {
-      const arn = (resource: string): string => Stack.of(this).formatArn({ service: 'lambda', resource, resourceName: '*' });
       grantee.grantPrincipal.addToPrincipalPolicy(
         new PolicyStatement({
           sid: 'Microvms',
-          // TerminateMicrovm is on a MicroVM, whose id is not known beforehand.
+          // A MicroVM has no ARN of its own: the right to end it is on its image.
           actions: ['lambda:RunMicrovm', 'lambda:TerminateMicrovm'],
-          resources: [image.attrImageArn, arn('microvm')],
+          resources: [image.attrImageArn],
         }),
       );
       grantee.grantPrincipal.addToPrincipalPolicy(
@@ -87,6 +90,8 @@ export class Runners extends Construct {
           resources: [projects.amd64.projectArn, projects.arm64.projectArn],
         }),
       );
+      // To sign the URL with: the machines themselves may read nothing.
+      readProgram(grantee, this.program);
     }
   }
 
@@ -95,9 +100,12 @@ export class Runners extends Construct {
     const log = new LogGroup(this, 'ImageLog', { retention: logRetention, removalPolicy: RemovalPolicy.DESTROY });
     const role = new Role(this, 'ImageRole', {
       description: 'Builds the image of runners; no runner ever has it',
-      assumedBy: new ServicePrincipal('lambda.amazonaws.com', {
-        conditions: { StringEquals: { 'aws:SourceAccount': stack.account } },
-      }),
+      // Lambda tags the session as well; without that right no image is built.
+      assumedBy: new SessionTagsPrincipal(
+        new ServicePrincipal('lambda.amazonaws.com', {
+          conditions: { StringEquals: { 'aws:SourceAccount': stack.account } },
+        }),
+      ),
     });
     readProgram(role, program);
     log.grantWrite(role);
@@ -114,8 +122,23 @@ export class Runners extends Construct {
       additionalOsCapabilities: ['ALL'],
       hooks: {
         port: hooksPort,
-        microvmImageHooks: { ready: 'ENABLED', readyTimeoutInSeconds: 300 },
-        microvmHooks: { run: 'ENABLED', runTimeoutInSeconds: 30, terminate: 'ENABLED', terminateTimeoutInSeconds: 30 },
+        microvmImageHooks: {
+          ready: 'ENABLED',
+          readyTimeoutInSeconds: 300,
+          validate: 'ENABLED',
+          validateTimeoutInSeconds: 300,
+        },
+        // `run` only takes the job. `terminate` ends it and tells the home, so it has most of the time.
+        microvmHooks: {
+          run: 'ENABLED',
+          runTimeoutInSeconds: 30,
+          resume: 'ENABLED',
+          resumeTimeoutInSeconds: 10,
+          suspend: 'ENABLED',
+          suspendTimeoutInSeconds: 10,
+          terminate: 'ENABLED',
+          terminateTimeoutInSeconds: 30,
+        },
       },
       environmentVariables: [],
       egressNetworkConnectors: [
@@ -126,35 +149,21 @@ export class Runners extends Construct {
     return image;
   }
 
-  #project(id: string, buildImage: IBuildImage, program: Asset, { computeType, logRetention }: RunnersProps): Project {
+  #project(id: string, buildImage: IBuildImage, { computeType, logRetention }: RunnersProps): Project {
     const logGroup = new LogGroup(this, `${id}Log`, { retention: logRetention, removalPolicy: RemovalPolicy.DESTROY });
     const role = new Role(this, `${id}Role`, {
-      description: 'Fetches the runner program and writes its log, nothing else',
+      description: 'Writes the log of one CodeBuild project, nothing else',
       assumedBy: new ServicePrincipal('codebuild.amazonaws.com'),
     });
     const project = new Project(this, id, {
       description: 'Slipway: executes RUN',
       role,
       environment: { buildImage, privileged: true, computeType: computeType ?? ComputeType.MEDIUM },
-      environmentVariables: { SLIPWAY_RUNNER_PROGRAM: { value: program.s3ObjectUrl } },
+      // The project would be given a right to write reports of tests otherwise.
+      grantReportGroupPermissions: false,
       logging: { cloudWatch: { logGroup } },
-      buildSpec: BuildSpec.fromObject({
-        version: 0.2,
-        phases: {
-          install: { 'runtime-versions': { nodejs: 24 } },
-          build: {
-            commands: [
-              'command -v ip >/dev/null || dnf install -y -q iproute',
-              'aws s3 cp "$SLIPWAY_RUNNER_PROGRAM" /tmp/runner.zip --only-show-errors',
-              'mkdir -p /opt/slipway && cd /opt/slipway && unzip -q -o /tmp/runner.zip',
-              // From here on no credential is within reach: the program closes their addresses before the first command of a build.
-              'exec env -u AWS_CONTAINER_CREDENTIALS_RELATIVE_URI -u AWS_CONTAINER_CREDENTIALS_FULL_URI node /opt/slipway/handler.js',
-            ],
-          },
-        },
-      }),
+      buildSpec: BuildSpec.fromObject(runnerBuildspec),
     });
-    readProgram(role, program);
     Validations.of(project).acknowledge(
       {
         id: 'AwsSolutions-CB3',
@@ -167,8 +176,12 @@ export class Runners extends Construct {
 }
 
 /** This one object: the bucket of assets holds what other stacks are made of. */
-function readProgram(role: Role, program: Asset): void {
-  role.addToPolicy(
-    new PolicyStatement({ actions: ['s3:GetObject'], resources: [program.bucket.arnForObjects(program.s3ObjectKey)] }),
+function readProgram(grantee: IGrantable, program: Asset): void {
+  grantee.grantPrincipal.addToPrincipalPolicy(
+    new PolicyStatement({
+      sid: 'RunnerProgram',
+      actions: ['s3:GetObject'],
+      resources: [program.bucket.arnForObjects(program.s3ObjectKey)],
+    }),
   );
 }

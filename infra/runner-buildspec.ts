@@ -1,0 +1,31 @@
+// What a CodeBuild machine does to become a runner: shell commands and nothing that needs a right. test/support/fake-codebuild.ts runs the
+// same commands. The program comes by a presigned URL (SLIPWAY_RUNNER_PROGRAM), the job in SLIPWAY_JOB: functions/runners.ts sets both.
+
+/** Credentials of the project's role, which may write its log: the program does without, and what it starts is to know of none. */
+const withheld = [
+  'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI',
+  'AWS_CONTAINER_CREDENTIALS_FULL_URI',
+  'AWS_CONTAINER_AUTHORIZATION_TOKEN',
+  'SLIPWAY_RUNNER_PROGRAM',
+];
+
+const commands = [
+  // Images have most of it; Node's version of the image is not ours to choose.
+  `missing=
+for tool in ip iptables unshare nsenter setpriv mount; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
+node=$(command -v node-24 || command -v node || true)
+if [ -z "$node" ] || ! "$node" -e 'process.exit(process.versions.node.split(".")[0] >= 24 ? 0 : 1)'; then node=node-24; fi
+command -v "$node" >/dev/null || missing="$missing $node"
+[ -z "$missing" ] || dnf install -y -q --setopt=install_weak_deps=False nodejs24 iproute iptables-legacy util-linux`,
+  `program=$(mktemp -d)
+curl -fsS --retry 5 --retry-all-errors -o "$program/runner.zip" "$SLIPWAY_RUNNER_PROGRAM"
+unzip -q "$program/runner.zip" -d "$program"
+rm "$program/runner.zip"`,
+  `env ${withheld.map((name) => `-u ${name}`).join(' ')} "$node" "$program/handler.js"`,
+];
+
+/** Of one shell each: they stop at what fails, and one line of the log names them. */
+export const runnerBuildspec = {
+  version: 0.2,
+  phases: { build: { commands: [['set -eu', ...commands].join('\n')] } },
+} as const;
