@@ -1,9 +1,6 @@
-import type { TransferRequest } from '../../shared/api/transfer.ts';
-import type { TransferEvent } from '../../shared/client/transfer-events.ts';
-import { parseReference } from '../../shared/oci/reference.ts';
 import { defineCommand } from '../command.ts';
 import { print } from '../io.ts';
-import { transferLines } from '../transfer-lines.ts';
+import { transfer } from '../transfer.ts';
 
 export const command = defineCommand({
   name: 'pull',
@@ -28,26 +25,12 @@ NO_PROXY are honoured.`,
     'disable-content-trust': { type: 'boolean', help: '', hidden: true },
   },
   args: { min: 1, max: 1 },
-  async run({ args, options, io, api }) {
-    const [name = ''] = args;
-    const reference = parseReference(name);
-    const quiet = options.quiet === true;
-    const allTags = options['all-tags'] === true;
-    if (!quiet && !allTags && reference.tag === undefined && reference.digest === undefined)
-      await print(io, 'Using default tag: latest');
-    const request: TransferRequest = {
-      reference: name,
-      ...(options.platform === undefined ? {} : { platform: options.platform }),
-      ...(allTags ? { allTags } : {}),
-    };
-    const lines = transferLines(io);
-    for await (const event of (await api()).events<TransferEvent>('POST', '/api/v1/images/pull', request)) {
-      if (!quiet) await lines.show(event);
-      if (event.kind !== 'done') continue;
-      if (!quiet) {
-        await print(io, `Status: ${event.fresh ? 'Downloaded newer image for' : 'Image is up to date for'} ${event.name}`);
+  async run({ args, options, ...call }) {
+    for await (const done of transfer('pull', args[0] as string, options, call)) {
+      if (options.quiet !== true) {
+        await print(call.io, `Status: ${done.fresh ? 'Downloaded newer image for' : 'Image is up to date for'} ${done.name}`);
       }
-      await print(io, event.canonical);
+      await print(call.io, done.canonical);
     }
     return 0;
   },

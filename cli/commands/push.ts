@@ -1,9 +1,6 @@
-import type { TransferRequest } from '../../shared/api/transfer.ts';
-import type { TransferEvent } from '../../shared/client/transfer-events.ts';
-import { parseReference } from '../../shared/oci/reference.ts';
 import { defineCommand } from '../command.ts';
 import { print } from '../io.ts';
-import { transferLines } from '../transfer-lines.ts';
+import { transfer } from '../transfer.ts';
 
 export const command = defineCommand({
   name: 'push',
@@ -28,22 +25,9 @@ Logins, insecure registries and proxies are as with pull (see slipway pull --hel
     'disable-content-trust': { type: 'boolean', help: '', hidden: true },
   },
   args: { min: 1, max: 1 },
-  async run({ args, options, io, api }) {
-    const [name = ''] = args;
-    const reference = parseReference(name);
-    const quiet = options.quiet === true;
-    const allTags = options['all-tags'] === true;
-    if (!quiet && !allTags && reference.tag === undefined && reference.digest === undefined)
-      await print(io, 'Using default tag: latest');
-    const request: TransferRequest = {
-      reference: name,
-      ...(options.platform === undefined ? {} : { platform: options.platform }),
-      ...(allTags ? { allTags } : {}),
-    };
-    const lines = transferLines(io);
-    for await (const event of (await api()).events<TransferEvent>('POST', '/api/v1/images/push', request)) {
-      if (!quiet) await lines.show(event);
-      else if (event.kind === 'done') await print(io, event.canonical);
+  async run({ args, options, ...call }) {
+    for await (const done of transfer('push', args[0] as string, options, call)) {
+      if (options.quiet === true) await print(call.io, done.canonical);
     }
     return 0;
   },

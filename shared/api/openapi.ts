@@ -3,7 +3,8 @@ import * as z from 'zod/mini';
 import { type ErrorCode, errorTable } from '../errors.ts';
 import { version } from '../version.ts';
 import { errorAnswer } from './answers.ts';
-import { type Body, type Operation, operations, type Parameter } from './operations.ts';
+import type { Body, Operation, Parameter } from './operation.ts';
+import { operations } from './operations.ts';
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 

@@ -1,0 +1,167 @@
+// The operations that bring contexts into a home, and direct uploads, described.
+import * as answers from './answers.ts';
+import { confirmRequest, directUpload, directUploadRequest, storedBlob } from './blobs.ts';
+import { adoptRequest, contextFacts, listType, offeredContext, packType, receivedBodies } from './contexts.ts';
+import { type Body, bytes, digest, json, type Operation, type Parameter, tar } from './operation.ts';
+
+const project: Parameter = {
+  name: 'project',
+  about: 'Keeps files apart from those of other projects.',
+  type: 'string',
+  required: true,
+  example: 'default',
+};
+const offered: Body = {
+  type: json,
+  schema: offeredContext,
+  name: 'OfferedContext',
+  example: { id: digest, project: 'default', files: 2, missing: [digest], more: false, direct: false },
+};
+const received: Body = { type: json, schema: receivedBodies, name: 'ReceivedBodies', example: { bodies: 12 } };
+
+export const contextOperations: readonly Operation[] = [
+  {
+    id: 'offerContext',
+    method: 'POST',
+    path: '/api/v1/contexts',
+    tag: 'contexts',
+    summary: 'Send the list of a context’s files, and learn which contents to send',
+    about:
+      'The list is lines of JSON (slipway-context-v1, docs/api.md), gzip allowed; at most 64 MiB unpacked. A list too large for one request goes by a direct upload and `adopt`.',
+    query: [project],
+    request: { type: listType, about: 'slipway-context-v1' },
+    status: 201,
+    answer: offered,
+    errors: ['CONTEXT', 'UNSAFE_PATH', 'USAGE', 'TOO_LARGE', 'UNSUPPORTED'],
+  },
+  {
+    id: 'getContext',
+    method: 'GET',
+    path: '/api/v1/contexts/:id',
+    tag: 'contexts',
+    summary: 'Whether a context is known, and complete',
+    query: [project],
+    status: 200,
+    answer: {
+      type: json,
+      schema: contextFacts,
+      name: 'Context',
+      example: { id: digest, project: 'default', files: 2, complete: true },
+    },
+    errors: ['NOT_FOUND', 'USAGE', 'INVALID_DIGEST'],
+  },
+  {
+    id: 'completeContext',
+    method: 'POST',
+    path: '/api/v1/contexts/:id/complete',
+    tag: 'contexts',
+    summary: 'Ask what is still missing; a context can be built from when nothing is',
+    query: [project],
+    status: 200,
+    answer: offered,
+    errors: ['NOT_FOUND', 'USAGE', 'INVALID_DIGEST'],
+  },
+  {
+    id: 'sendPack',
+    method: 'PUT',
+    path: '/api/v1/contexts/:project/packs',
+    tag: 'contexts',
+    summary: 'Send a pack of contents',
+    about:
+      'slipway-pack-v1 (docs/api.md): contents of at most 4 MiB each, about 8 MiB together. Where `direct` is true, use a direct upload: gateways take less than that.',
+    request: { type: packType, about: 'slipway-pack-v1' },
+    status: 201,
+    answer: received,
+    errors: ['INVALID_ARCHIVE', 'DIGEST_MISMATCH', 'TOO_LARGE', 'USAGE'],
+  },
+  {
+    id: 'sendBody',
+    method: 'PUT',
+    path: '/api/v1/contexts/:project/bodies/:digest',
+    tag: 'contexts',
+    summary: 'Send one content of more than 4 MiB',
+    query: [{ name: 'size', about: 'Bytes.', type: 'integer', required: true, example: 5000000 }],
+    request: { type: bytes },
+    status: 201,
+    answer: received,
+    errors: ['DIGEST_MISMATCH', 'SIZE_MISMATCH', 'USAGE', 'INVALID_DIGEST'],
+  },
+  {
+    id: 'adoptUpload',
+    method: 'POST',
+    path: '/api/v1/contexts/:project/adopt',
+    tag: 'contexts',
+    summary: 'Say what a direct upload brought: a list, a pack or a body',
+    about: 'Answers for a list what offerContext answers, else how many contents came.',
+    request: {
+      type: json,
+      schema: adoptRequest,
+      name: 'AdoptUpload',
+      example: { kind: 'pack', upload: 'f00d', digest, size: 8000000 },
+    },
+    status: 201,
+    answer: received,
+    errors: [
+      'UPLOAD_UNKNOWN',
+      'UNSUPPORTED',
+      'INVALID_ARCHIVE',
+      'DIGEST_MISMATCH',
+      'SIZE_MISMATCH',
+      'TOO_LARGE',
+      'CONTEXT',
+      'UNSAFE_PATH',
+    ],
+  },
+  {
+    id: 'sendArchive',
+    method: 'POST',
+    path: '/api/v1/contexts/archive',
+    tag: 'contexts',
+    summary: 'Send a context as a tar in any compression, or a lone Dockerfile',
+    query: [{ name: 'dockerfile', about: 'Its path in the archive.', type: 'string', example: 'deploy/Dockerfile' }],
+    request: { type: tar },
+    status: 201,
+    answer: {
+      type: json,
+      schema: answers.receivedContext,
+      name: 'ReceivedContext',
+      example: { id: 'archive-1', dockerfile: { name: 'Dockerfile', text: 'FROM scratch\n' } },
+    },
+    errors: ['CONTEXT', 'DOCKERFILE', 'INVALID_ARCHIVE', 'UNSAFE_PATH', 'TOO_LARGE', 'USAGE'],
+  },
+  {
+    id: 'beginUpload',
+    method: 'POST',
+    path: '/api/v1/blobs',
+    tag: 'blobs',
+    summary: 'Get a URL to put bytes straight into the store',
+    about:
+      'Send exactly these bytes with all the headers given; the store refuses others. At most 5 GiB. Then `adoptUpload` or `confirmUpload`.',
+    request: { type: json, schema: directUploadRequest, name: 'BeginUpload', example: { digest, size: 8000000 } },
+    status: 201,
+    answer: {
+      type: json,
+      schema: directUpload,
+      name: 'DirectUpload',
+      example: {
+        upload: 'f00d',
+        method: 'PUT',
+        url: 'https://bucket.example/…',
+        headers: { 'x-amz-checksum-sha256': '…' },
+        seconds: 900,
+      },
+    },
+    errors: ['UNSUPPORTED', 'TOO_LARGE', 'INVALID_DOCUMENT'],
+  },
+  {
+    id: 'confirmUpload',
+    method: 'POST',
+    path: '/api/v1/blobs/:digest/confirm',
+    tag: 'blobs',
+    summary: 'Make the bytes of a direct upload a blob',
+    request: { type: json, schema: confirmRequest, name: 'ConfirmUpload', example: { upload: 'f00d', size: 8000000 } },
+    status: 200,
+    answer: { type: json, schema: storedBlob, name: 'Blob', example: { digest, size: 8000000 } },
+    errors: ['UPLOAD_UNKNOWN', 'DIGEST_MISMATCH', 'SIZE_MISMATCH', 'UNSUPPORTED', 'INVALID_DIGEST'],
+  },
+];
