@@ -1,7 +1,7 @@
 // What this machine brings to building and running: stored layers and the threads that make them, unpacked trees, the sandbox. Each part
 // is loaded when it is first needed: a build that hits all the way needs none of them.
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LayerStore, RunRoots, ScratchFolder } from '../shared/build/ports.ts';
@@ -30,6 +30,7 @@ export interface EngineOptions {
 
 export function openEngine({ root, blobs, table, env }: EngineOptions): Engine {
   const records = new LayerRecords(table, blobs);
+  const unpackedRoot = join(root, 'unpacked');
   let opened: Promise<CompressPool> | undefined;
   const pool = (): Promise<CompressPool> => {
     opened ??= import('../shared/layer/compress-pool.ts').then(({ CompressPool: Pool }) => new Pool(threads(env)));
@@ -41,30 +42,46 @@ export function openEngine({ root, blobs, table, env }: EngineOptions): Engine {
     if (!swept) {
       swept = true;
       void sweepDead(join(root, 'run'));
-      void sweepDead(join(root, 'unpacked'), ['new-', 'old-']);
+      void sweepDead(unpackedRoot, ['new-', 'old-']);
     }
     const path = join(root, 'run', newId());
     mkdirSync(path, { recursive: true, mode: 0o700 });
     return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
   };
-  let unpacked: UnpackedLayers | undefined;
-  const layers = storedLayers({ blobs, records, pool, scratch, unpacked: (layer) => unpacked?.path(layer.diffId) });
-  let roots: Promise<RunRoots> | undefined;
-  const openRoots = async (): Promise<RunRoots> => {
-    const [{ overlayRoots }, { UnpackedLayers: Unpacked }, { chooseSandbox }, { inUserNamespace }] = await Promise.all([
-      import('../shared/build/overlay-roots.ts'),
+  let opening: Promise<UnpackedLayers> | undefined;
+  const openUnpacked = async (): Promise<UnpackedLayers> => {
+    const [{ UnpackedLayers: Unpacked }, { inUserNamespace }] = await Promise.all([
       import('../shared/layer/unpacked.ts'),
-      import('../shared/sandbox/choose.ts'),
       import('../shared/sandbox/machine.ts'),
     ]);
-    unpacked = new Unpacked({
-      root: join(root, 'unpacked'),
+    return new Unpacked({
+      root: unpackedRoot,
       blobs,
       owners: process.getuid?.() === 0,
       overlayXattrs: inUserNamespace() ? 'user' : 'trusted',
       newId,
     });
-    return overlayRoots({ sandbox: await chooseSandbox(env), records, unpacked, scratch });
+  };
+  const unpacked = (): Promise<UnpackedLayers> => {
+    opening ??= openUnpacked();
+    return opening;
+  };
+  /** Who is not root, or not yet in the namespace where they are, could not read all of it. */
+  const readable = process.getuid?.() === 0;
+  const layers = storedLayers({
+    blobs,
+    records,
+    pool,
+    scratch,
+    unpacked: async ({ diffId }) => (readable && existsSync(unpackedRoot) ? (await unpacked()).path(diffId) : undefined),
+  });
+  let roots: Promise<RunRoots> | undefined;
+  const openRoots = async (): Promise<RunRoots> => {
+    const [{ overlayRoots }, { chooseSandbox }] = await Promise.all([
+      import('../shared/build/overlay-roots.ts'),
+      import('../shared/sandbox/choose.ts'),
+    ]);
+    return overlayRoots({ sandbox: await chooseSandbox(env), records, unpacked: await unpacked(), scratch });
   };
   return {
     records,

@@ -40,6 +40,7 @@ export async function runBuild(
     ...ports,
     log,
     signal,
+    storeBehind: true,
     noCache: request.noCache,
     ...(request.context.kind === 'none'
       ? {}

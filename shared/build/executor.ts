@@ -1,13 +1,13 @@
 // The stage executor: takes the steps of one stage in turn; each is looked up by its key, or done and kept. It knows nothing of where it
 // runs: every effect goes through the ports.
 import { isCode, SlipwayError, throwIfCancelled } from '../errors.ts';
-import type { ChainId, Layer } from '../layer/layer.ts';
+import type { ChainId } from '../layer/layer.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import { applyEdit } from './config-edit.ts';
 import type { StepReport } from './events.ts';
 import type { KeyParts, KeyStruct } from './key.ts';
 import type { Operation, Plan, PlannedStage, Step } from './plan.ts';
-import type { StagePorts } from './ports.ts';
+import type { MadeLayer, StagePorts } from './ports.ts';
 import { type StageImage, withConfig, withLayer } from './stage-image.ts';
 import { stepTitle } from './titles.ts';
 
@@ -25,7 +25,7 @@ export interface Prepared {
   readonly key: KeyParts;
   /** The chain the key is over; '' for what does not depend on its parent (--link). Default: the image so far. */
   readonly parent?: ChainId;
-  make(report: StepReport): Promise<Layer>;
+  make(report: StepReport): Promise<MadeLayer>;
   /** Gives back what was taken to compute the key. */
   close?(): Promise<void>;
 }
@@ -44,17 +44,53 @@ export async function executeStage(input: StageInput, ports: StagePorts): Promis
   let image = input.start;
   ports.log.start(stepTitle(plan, stage, 1, `FROM ${baseName(stage)}`)).done(true);
   let position = 1;
-  for (const step of stage.steps) {
-    throwIfCancelled(ports.signal);
-    if (step.operation.kind === 'config') {
-      image = withConfig(image, applyEdit(image.config, step.operation.edit), step);
-      continue;
+  const storing = new Storing();
+  try {
+    for (const step of stage.steps) {
+      throwIfCancelled(ports.signal);
+      if (step.operation.kind === 'config') {
+        image = withConfig(image, applyEdit(image.config, step.operation.edit), step);
+        continue;
+      }
+      position += 1;
+      image = await layerStep(image, step, stepTitle(plan, stage, position, step.display), input, ports, storing);
     }
-    position += 1;
-    image = await layerStep(image, step, stepTitle(plan, stage, position, step.display), input, ports);
+    await storing.all();
+    return image;
+  } finally {
+    await storing.settled();
   }
-  return image;
 }
+
+/** What the steps of a stage made, and is on its way into the store. */
+class Storing {
+  readonly #pending: { readonly stored: Promise<void>; readonly unpacked: boolean }[] = [];
+
+  /** `unpacked`: it is there as a directory already. */
+  add(stored: Promise<void>, unpacked: boolean): void {
+    stored.catch(() => undefined);
+    this.#pending.push({ stored, unpacked });
+  }
+
+  /** Waits until no more than a few are under way; with `toUnpack`, until everything that is not a directory yet can be made one. */
+  async room(toUnpack: boolean): Promise<void> {
+    while (this.#pending.length > atOnce || (toUnpack && this.#pending.some(({ unpacked }) => !unpacked))) {
+      await this.#pending[0]!.stored;
+      this.#pending.shift();
+    }
+  }
+
+  async all(): Promise<void> {
+    for (const { stored } of this.#pending) await stored;
+  }
+
+  /** Nothing is under way any more, however it ended. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#pending.map(({ stored }) => stored));
+  }
+}
+
+const atOnce = 4;
 
 function baseName(stage: PlannedStage): string {
   const { base } = stage;
@@ -68,6 +104,7 @@ async function layerStep(
   title: string,
   input: StageInput,
   ports: StagePorts,
+  storing: Storing,
 ): Promise<StageImage> {
   const { plan } = input;
   const report = ports.log.start(title);
@@ -88,20 +125,30 @@ async function layerStep(
       report.done(true);
       return afterStep(withLayer(image, found, step, hit.made), step);
     }
-    const layer = await prepared.make(report);
+    const isRun = step.operation.kind === 'run';
+    await storing.room(isRun);
+    const { layer, stored } = await prepared.make(report);
     const made = plan.epoch ?? Math.floor(ports.clock() / 1000);
-    await ports.cache.save(struct, { diffId: layer.diffId, made }, ports.signal);
+    // A step that has said it is done is kept, also when the build is stopped while it is being stored.
+    const stop = ports.storeBehind ? undefined : ports.signal;
+    const kept = stored.then(() => ports.cache.save(struct, { diffId: layer.diffId, made }, stop));
+    if (ports.storeBehind) {
+      const placed = kept.catch((error: unknown) => {
+        throw atStep(asKnown(error, ports.signal), step);
+      });
+      storing.add(placed, isRun);
+    } else await kept;
     report.done();
     return afterStep(withLayer(image, layer, step, made), step);
   } catch (error) {
-    const known =
-      ports.signal.aborted && !isCode(error, 'STEP_FAILED')
-        ? new SlipwayError('CANCELLED', 'cancelled', { cause: error })
-        : error;
+    const known = asKnown(error, ports.signal);
     report.failed(known);
     throw atStep(known, step);
   }
 }
+
+const asKnown = (error: unknown, signal: AbortSignal): unknown =>
+  signal.aborted && !isCode(error, 'STEP_FAILED') ? new SlipwayError('CANCELLED', 'cancelled', { cause: error }) : error;
 
 /** WORKDIR is a layer and an edit in one. */
 function afterStep(image: StageImage, step: Step): StageImage {

@@ -16,7 +16,7 @@ export interface LayerFiles {
   readonly blobs: Pick<Blobs, 'open'>;
   readonly scratch: () => Promise<ScratchFolder>;
   /** The directory of a layer that is unpacked already. */
-  readonly unpacked?: (layer: Layer) => string | undefined;
+  readonly unpacked?: (layer: Layer) => string | undefined | Promise<string | undefined>;
 }
 
 export async function layerBodies<T>(
@@ -30,12 +30,17 @@ export async function layerBodies<T>(
   const bodies = new Map<string, Body>();
   /** By layer: the paths in it, and the entries that they are the content of. */
   const toRead = new Map<number, Map<string, string[]>>();
+  const directories = new Map<number, string | undefined>();
+  const directoryOf = async (index: number): Promise<string | undefined> => {
+    if (!directories.has(index)) directories.set(index, await files.unpacked?.(layers[index] as Layer));
+    return directories.get(index);
+  };
   for (const { path } of wanted) {
     const found = tree.locate(path);
     if (found === undefined) throw new SlipwayError('INTERNAL', `/${path} is in no layer`);
-    const directory = files.unpacked?.(layers[found.layer] as Layer);
+    const directory = await directoryOf(found.layer);
     if (directory !== undefined) {
-      bodies.set(path, { kind: 'file', path: `${directory}/${found.path}`, offset: 0 });
+      bodies.set(path, { kind: 'file', path: `${directory}/${found.path}`, offset: 0, ours: true });
       continue;
     }
     const paths = toRead.get(found.layer) ?? new Map<string, string[]>();

@@ -17,6 +17,16 @@ export interface ContextSource {
   readonly scope: string;
 }
 
+/** A layer that a step made. */
+export interface MadeLayer {
+  readonly layer: Layer;
+  /**
+   * Resolves when it is stored and recorded. Until then only its digests and its table of contents can be used, and nothing that lasts
+   * may name it. Must be waited for; that it rejects meanwhile is not an unhandled rejection.
+   */
+  readonly stored: Promise<void>;
+}
+
 /** Layers that are stored, and what is known about them. */
 export interface LayerStore {
   /** The stored layer of this diffID, or undefined when its blob is not (or no longer) there. */
@@ -24,14 +34,16 @@ export interface LayerStore {
   /** The file system that the layers make, from their tables of contents; a missing table is made by reading its layer once. */
   tree(layers: readonly Layer[], signal: AbortSignal): Promise<MergedTree>;
   /**
-   * Writes a layer from entries in path order and records it. `like` is a layer that probably has much in common: its unchanged members
+   * Writes a layer from entries in path order and records it. All entries have been read when this resolves. `like` is a layer that probably has much in common: its unchanged members
    * are copied. The bytes do not depend on it.
    */
   write(
     entries: Iterable<EntryWithBody> | AsyncIterable<EntryWithBody>,
     like: Digest | undefined,
     options: { readonly epoch?: number; readonly signal: AbortSignal },
-  ): Promise<Layer>;
+  ): Promise<MadeLayer>;
+  /** Something large may be written soon: what takes time to start is started. */
+  warm?(): void;
   /** Calls `use` with the contents of `wanted`, entries of `tree`, which is the tree of `layers`. */
   withBodies<T>(
     layers: readonly Layer[],
@@ -84,5 +96,10 @@ export interface StagePorts {
   readonly scratch: () => Promise<ScratchFolder>;
   /** `--no-cache`: nothing is looked up; what is made is still kept. */
   readonly noCache: boolean;
+  /**
+   * A step begins while what the one before it made is still being stored. Not where the log is what a second attempt goes by: there a
+   * step that is done must be kept.
+   */
+  readonly storeBehind?: boolean;
   readonly signal: AbortSignal;
 }

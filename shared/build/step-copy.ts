@@ -1,11 +1,11 @@
 // COPY and ADD: from lists to a layer. The key is over what is matched; nothing of the parent is unpacked or downloaded (N03).
 import { SlipwayError } from '../errors.ts';
 import type { Entry } from '../layer/entry.ts';
-import type { Layer } from '../layer/layer.ts';
 import { canonicalJson } from '../oci/encode.ts';
 import type { CopyTarget } from './copy-entries.ts';
 import { contentDigest, contentParts, type Match, type MatchOptions, matchSources } from './copy-match.ts';
 import type { Prepared, StepInput } from './executor.ts';
+import type { MadeLayer } from './ports.ts';
 import type { StageImage } from './stage-image.ts';
 
 /** Bytes of files from which on it pays to note a layer for the next time and to look for the last one: compressing less is quicker. */
@@ -40,8 +40,8 @@ async function fromImage(given: StepInput<'copy'>, source: number | string): Pro
 type WithBodies = (
   layer: (
     body: (entry: Entry) => ReturnType<NonNullable<Parameters<typeof import('./copy-entries.ts').copyEntries>[2]['bodyOf']>>,
-  ) => Promise<Layer>,
-) => Promise<Layer>;
+  ) => Promise<MadeLayer>,
+) => Promise<MadeLayer>;
 
 function prepared(
   { operation, step, image, input, ports }: StepInput<'copy'>,
@@ -72,7 +72,7 @@ function prepared(
       const slot = { scope, instruction: canonicalJson({ ...target, display: step.display }) };
       const large = matches.flatMap((match) => match.entries).reduce((sum, entry) => sum + entry.size, 0) >= worthReuse;
       const like = ports.noCache || !large ? undefined : await ports.cache.previous(slot);
-      const layer = await withBodies(async (bodyOf) => {
+      const made = await withBodies(async (bodyOf) => {
         const entries = await copyEntries(matches, target, {
           parent,
           bodyOf,
@@ -82,8 +82,10 @@ function prepared(
         });
         return ports.layers.write(entries, like, { signal, ...(epoch === undefined ? {} : { epoch }) });
       });
-      if (large) await ports.cache.remember(slot, layer.diffId);
-      return layer;
+      if (!large) return made;
+      const stored = made.stored.then(() => ports.cache.remember(slot, made.layer.diffId));
+      stored.catch(() => undefined);
+      return { ...made, stored };
     },
   };
 }

@@ -10,6 +10,9 @@ import type { SandboxMount } from '../sandbox/sandbox.ts';
 import type { Prepared, StepInput } from './executor.ts';
 import { StepOutput } from './step-output.ts';
 
+/** Milliseconds. */
+const longRun = 300;
+
 export function prepareRun({ operation, step, image, input, ports }: StepInput<'run'>): Prepared {
   const files = operation.files ?? [];
   return {
@@ -43,7 +46,9 @@ export function prepareRun({ operation, step, image, input, ports }: StepInput<'
         mounts.push({ kind: 'bind', source, target: `/dev/pipes/${file.name}`, readonly: true });
       }
       const output = new StepOutput(report);
-      const result = await roots.sandbox.run(
+      // A command that takes a while may leave much behind: what its layer will need starts while there is nothing else to do.
+      const warming = setTimeout(() => ports.layers.warm?.(), longRun);
+      const running = roots.sandbox.run(
         {
           root: { kind: 'overlay', lowers, upper: scratch.upper, work: scratch.work },
           args: operation.args,
@@ -60,6 +65,7 @@ export function prepareRun({ operation, step, image, input, ports }: StepInput<'
         },
         { signal },
       );
+      const result = await running.finally(() => clearTimeout(warming));
       await output.end();
       if (result.exitCode !== 0) {
         const command = operation.args.join(' ');
@@ -73,9 +79,14 @@ export function prepareRun({ operation, step, image, input, ports }: StepInput<'
         });
       }
       const entries = await roots.changes(scratch.upper, { signal, ...(epoch === undefined ? {} : { epoch }) });
-      const layer = await ports.layers.write(entries, undefined, { signal, ...(epoch === undefined ? {} : { epoch }) });
-      await roots.adopt(layer.diffId, scratch.upper);
-      return layer;
+      const made = await ports.layers.write(entries, undefined, { signal, ...(epoch === undefined ? {} : { epoch }) });
+      try {
+        await roots.adopt(made.layer.diffId, scratch.upper);
+      } catch (error) {
+        await Promise.allSettled([made.stored]);
+        throw error;
+      }
+      return made;
     },
   };
 }

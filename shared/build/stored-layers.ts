@@ -18,25 +18,37 @@ const worthIndex = 4 * 1024 * 1024;
 
 /** Layers are written as gzip members: what every client can read. */
 export function storedLayers(options: StoredLayersOptions): LayerStore {
-  const { blobs, records, pool } = options;
+  const { blobs, records } = options;
+  const pool = async () => (typeof options.pool === 'function' ? options.pool() : options.pool);
   return {
     find: (diffId) => records.find(diffId),
     tree: (layers, signal) => records.tree(layers, { signal }),
     async write(entries, like, { epoch, signal }) {
       const reuse = like === undefined ? undefined : await records.reusable(like, mediaType.ociLayerGzip, { signal });
-      const { writeLayer } = await import('../layer/write.ts');
-      const written = await writeLayer(entries, {
+      const { makeLayer } = await import('../layer/write.ts');
+      const { layer, stored } = await makeLayer(entries, {
         blobs,
         compression: 'gzip',
-        pool: typeof pool === 'function' ? await pool() : pool,
+        pool: await pool(),
         signal,
         ...(epoch === undefined ? {} : { epoch }),
         ...(reuse === undefined ? {} : { reuse }),
       });
+      records.expect(layer.toc);
       // A small layer is made again, or read whole, sooner than its index is stored.
-      const { members, ...rest } = written;
-      await records.save(written.uncompressedSize < worthIndex ? rest : { ...rest, members }, { signal });
-      return { descriptor: written.descriptor, diffId: written.diffId };
+      const { members, ...rest } = layer;
+      const record = layer.uncompressedSize < worthIndex ? rest : { ...rest, members };
+      // Without the signal: what is made is kept, also by a build that is stopped now.
+      const recorded = stored.then(() => records.save(record));
+      recorded.catch(() => undefined);
+      return { layer: { descriptor: layer.descriptor, diffId: layer.diffId }, stored: recorded };
+    },
+    warm() {
+      // What fails here fails again, and is reported, where it is needed.
+      void Promise.all([pool(), import('../layer/write.ts')]).then(
+        ([threads]) => threads.warm(),
+        () => undefined,
+      );
     },
     async withBodies(layers, tree, wanted, use, signal) {
       const { layerBodies } = await import('./layer-bodies.ts');

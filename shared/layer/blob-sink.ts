@@ -1,7 +1,7 @@
 // Where the bytes of a layer go: hashed on the way, and straight into the store's staging folder where there is one.
 
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, rmSync, write } from 'node:fs';
+import { closeSync, fdatasync, openSync, rmSync, write } from 'node:fs';
 import { promisify } from 'node:util';
 import { errnoOf, SlipwayError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -9,8 +9,12 @@ import type { BlobStat } from '../store/blobs.ts';
 import type { LayerBlobs } from './write.ts';
 
 const writeAt = promisify(write);
+const syncData = promisify(fdatasync);
 
-/** Chunks may be reused by the caller once `write` has resolved. Without `finish`, disposing leaves nothing in the store. */
+/** Bytes after which the disk is set to work on what is written so far, so that little is left to wait for at the end. */
+const syncEvery = 8 * 1024 * 1024;
+
+/** Chunks may be reused by the caller once `write` has resolved. Without `store`, disposing leaves nothing in the store. */
 export class BlobSink implements AsyncDisposable {
   readonly #target: FileTarget | PutTarget;
   readonly #hash = createHash('sha256');
@@ -27,9 +31,15 @@ export class BlobSink implements AsyncDisposable {
     await written;
   }
 
-  async finish(): Promise<BlobStat> {
+  /** What was written, of which there is no more. It is not in the store yet. */
+  end(): BlobStat {
     const digest: Digest = `sha256:${this.#hash.digest('hex')}`;
-    return this.#target.finish({ digest, size: this.#size });
+    return { digest, size: this.#size };
+  }
+
+  /** Resolves when the blob, as `end` told, is stored. */
+  async store(blob: BlobStat): Promise<void> {
+    await this.#target.finish(blob);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -45,6 +55,9 @@ class FileTarget {
   #adopted = false;
   /** The write under way: closing its file under it would send its bytes to whatever is opened next. */
   #pending: Promise<void> | undefined;
+  /** The sync under way: it runs beside the writes, never rejects, and answers its error. */
+  #syncing: Promise<unknown> | undefined;
+  #unsynced = 0;
 
   constructor(blobs: LayerBlobs) {
     this.#blobs = blobs;
@@ -64,20 +77,37 @@ class FileTarget {
         at += bytesWritten;
       }
     } catch (error) {
-      const errno = errnoOf(error);
-      const full = errno === 'ENOSPC' || errno === 'EDQUOT';
-      throw new SlipwayError(
-        full ? 'DISK_FULL' : 'STORE',
-        `the layer cannot be written to ${this.#file}: ${errno ?? String(error)}`,
-        {
-          ...(full && { hint: 'Free some space and try again.' }),
-          cause: error,
-        },
-      );
+      throw this.#failed(error);
     }
+    this.#unsynced += chunk.length;
+    if (this.#unsynced < syncEvery || this.#syncing !== undefined) return;
+    this.#unsynced = 0;
+    const syncing = syncData(this.#fd!).then(
+      () => {
+        this.#syncing = undefined;
+      },
+      // Kept, and met in \`finish\`: a later sync may not tell of it again.
+      (error: unknown) => error,
+    );
+    this.#syncing = syncing;
+  }
+
+  #failed(error: unknown): SlipwayError {
+    const errno = errnoOf(error);
+    const full = errno === 'ENOSPC' || errno === 'EDQUOT';
+    return new SlipwayError(
+      full ? 'DISK_FULL' : 'STORE',
+      `the layer cannot be written to ${this.#file}: ${errno ?? String(error)}`,
+      {
+        ...(full && { hint: 'Free some space and try again.' }),
+        cause: error,
+      },
+    );
   }
 
   async finish(blob: BlobStat): Promise<BlobStat> {
+    const error = await this.#syncing;
+    if (error !== undefined) throw this.#failed(error);
     this.#closeFile();
     const stat = await this.#blobs.adopt!(this.#file, blob);
     this.#adopted = true;
@@ -86,6 +116,7 @@ class FileTarget {
 
   async close(): Promise<void> {
     await this.#pending?.catch(() => undefined);
+    await this.#syncing;
     this.#closeFile();
     if (!this.#adopted) rmSync(this.#file, { force: true });
   }

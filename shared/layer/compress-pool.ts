@@ -46,6 +46,11 @@ export class CompressPool implements AsyncDisposable {
     return this.#threads.length > 0;
   }
 
+  /** Starts the threads before there is work for them. */
+  warm(): void {
+    while (!this.#closed && this.#threads.length < this.size) this.#start();
+  }
+
   /** How many members one writer should keep under way, so that no thread waits and memory stays bounded. */
   get window(): number {
     return Math.min(this.size, 16) * jobsPerThread + 2;

@@ -40,9 +40,16 @@ export type Body =
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
   /**
    * A range of a local file, which worker threads read synchronously. `state` is how the file was when its `entry.digest` was taken: if
-   * it is still so after reading, the digest is trusted and not computed again; if not, that is CONTEXT_CHANGED.
+   * it is still so after reading, the digest is trusted and not computed again; if not, that is CONTEXT_CHANGED. \`ours\`: the file is the
+   * store's own and never written again (a layer's unpacked directory), so its digest holds as a blob's does.
    */
-  | { readonly kind: 'file'; readonly path: string; readonly offset: number; readonly state?: FileState }
+  | {
+      readonly kind: 'file';
+      readonly path: string;
+      readonly offset: number;
+      readonly state?: FileState;
+      readonly ours?: boolean;
+    }
   | { readonly kind: 'open'; readonly open: (signal?: AbortSignal) => Promise<Bytes> };
 
 export interface EntryWithBody {

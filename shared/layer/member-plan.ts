@@ -162,8 +162,8 @@ class Content {
     const { path: name, digest } = this.#entry;
     // The digest of a large file is taken by the writer, which sees its pieces in order.
     if (body.kind === 'file') {
-      const { path: file, state } = body;
-      const trusted = digest !== undefined && state !== undefined;
+      const { path: file, state, ours } = body;
+      const trusted = digest !== undefined && (state !== undefined || ours === true);
       const hash = !trusted && !piece;
       member.fills.add({ at, size: length, offset: body.offset + offset, file, name, state, hash, piece, trusted });
       return;

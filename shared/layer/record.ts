@@ -76,7 +76,12 @@ export class LayerRecords {
         ...((toc ?? record.toc) && { toc: toc ?? record.toc! }),
       };
     });
-    if (layer.toc !== undefined) this.#remember(new TableToc(layer.toc));
+    if (layer.toc !== undefined) this.#remember(this.#tocs.get(diffId) ?? new TableToc(layer.toc));
+  }
+
+  /** Has the table of contents at hand for a layer that is not stored yet. */
+  expect(toc: Uint8Array): void {
+    this.#remember(new TableToc(toc));
   }
 
   /** The table of contents; made from the layer's blob when none is kept, and kept. */

@@ -56,19 +56,31 @@ const layerType = {
 /** A tar up to this size is compressed in this thread if no other is running yet: starting one takes longer. */
 const smallTar = 1024 * 1024;
 
-/**
- * Writes the layer of `entries`, which are in path order, to `blobs`. The same entries give the same bytes, whatever the number of
- * threads. CONTEXT_CHANGED when a file is not what its entry says; nothing is visible in the store then.
- */
+/** Writes the layer of `entries` and waits until it is stored; see `makeLayer`. */
 export async function writeLayer(
   entries: Iterable<EntryWithBody> | AsyncIterable<EntryWithBody>,
   options: WriteLayerOptions,
 ): Promise<WrittenLayer> {
+  const { layer, stored } = await makeLayer(entries, options);
+  await stored;
+  return layer;
+}
+
+/**
+ * Makes the layer of `entries`, which are in path order. The same entries give the same bytes, whatever the number of threads. Resolves
+ * when all of them have been read and the layer's digests are known; `stored` does when its blob is in `blobs`, and must be waited for.
+ * CONTEXT_CHANGED when a file is not what its entry says; nothing is visible in the store then.
+ */
+export async function makeLayer(
+  entries: Iterable<EntryWithBody> | AsyncIterable<EntryWithBody>,
+  options: WriteLayerOptions,
+): Promise<{ readonly layer: WrittenLayer; readonly stored: Promise<void> }> {
   const { blobs, compression, pool, signal } = options;
   const level = options.level ?? defaultLevel[compression];
   const codec = codecVersion(compression, level);
   await using reuse = Reuse.open(blobs, options.reuse, codec);
-  await using sink = new BlobSink(blobs, signal);
+  await using opened = new AsyncDisposableStack();
+  const sink = opened.use(new BlobSink(blobs, signal));
   const writer = new LayerWriter(sink, reuse);
   const underWay: { readonly planned: PlannedMember; readonly result: Promise<MemberResult> }[] = [];
   const buffer = (length: number) => pool.buffer(length);
@@ -117,8 +129,14 @@ export async function writeLayer(
     await plan.return();
     await Promise.allSettled(underWay.map(({ result }) => result));
   }
-  const { digest, size } = await sink.finish();
-  return writer.finish({ mediaType: layerType[compression], digest, size }, codec);
+  const blob = sink.end();
+  const layer = writer.finish({ mediaType: layerType[compression], digest: blob.digest, size: blob.size }, codec);
+  return { layer, stored: store(sink, blob, opened.move()) };
+}
+
+async function store(sink: BlobSink, blob: BlobStat, opened: AsyncDisposableStack): Promise<void> {
+  await using _closed = opened;
+  await sink.store(blob);
 }
 
 /** Takes the made members in order. */

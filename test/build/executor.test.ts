@@ -2,6 +2,8 @@
 import { chmod, rename, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { SlipwayError } from '../../shared/errors.ts';
+import { parseTarget } from '../../shared/oci/reference.ts';
 import { type Ask, type BuildHome, buildHome } from '../support/build-home.ts';
 
 let home: BuildHome;
@@ -250,6 +252,41 @@ describe('the cache', () => {
     expect(second.error).toBeUndefined();
     expect(second.made).toEqual([run, copy]);
     expect(second.digest).toBe(first.digest);
+  });
+});
+
+describe('a layer on its way into the store', () => {
+  it('lets the next RUN begin, and fails the build as the step that made it', async () => {
+    home.whileStoring(async () => {
+      home.whileStoring(async () => undefined);
+      await home.sandbox.said('second');
+      throw new SlipwayError('DISK_FULL', 'no space left');
+    });
+    const dockerfile = `FROM scratch\n${run}\nRUN say second; write /2 2`;
+    const built = await home.build(dockerfile);
+    expect(built.error).toMatchObject({ code: 'DISK_FULL', where: { start: { line: 2 } } });
+    expect(home.sandbox.ran).toHaveLength(2);
+    // What was not stored is in no cache.
+    expect(await home.build(dockerfile)).toMatchObject({ made: [run], cached: ['RUN say second; write /2 2'] });
+  });
+
+  it('is waited for by a RUN that has to unpack it, and by the end of the build', async () => {
+    const gates: PromiseWithResolvers<void>[] = [];
+    home.whileStoring(() => {
+      gates.push(Promise.withResolvers());
+      return gates.at(-1)!.promise;
+    });
+    const building = home.build(`FROM scratch\n${copy}\nRUN write /2 2`, { tags: ['app'] });
+    await expect.poll(() => gates.length).toBe(1);
+    expect(home.sandbox.ran).toHaveLength(0);
+    gates[0]!.resolve();
+    await expect.poll(() => gates.length).toBe(2);
+    expect(home.sandbox.ran).toHaveLength(1);
+    const { repository, tag } = parseTarget('app');
+    expect(await home.catalog.resolve(repository, tag)).toBeUndefined();
+    gates[1]!.resolve();
+    expect((await building).error).toBeUndefined();
+    expect(await home.catalog.resolve(repository, tag)).toBeDefined();
   });
 });
 

@@ -54,10 +54,20 @@ export async function buildHome() {
     overlayXattrs: process.getuid?.() === 0 ? 'trusted' : 'user',
     newId,
   });
+  const layers = storedLayers({ blobs, records, pool, scratch });
+  let gate: () => Promise<void> = async () => undefined;
   const engine: Engine = {
     records,
     scratch,
-    layers: storedLayers({ blobs, records, pool, scratch }),
+    layers: {
+      ...layers,
+      async write(...given) {
+        const { layer, stored } = await layers.write(...given);
+        const passed = Promise.all([stored, gate()]).then(() => undefined);
+        passed.catch(() => undefined);
+        return { layer, stored: passed };
+      },
+    },
     roots: async () => overlayRoots({ sandbox, records, unpacked, scratch }),
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
   };
@@ -100,6 +110,10 @@ export async function buildHome() {
     follow,
     async build(dockerfile: string, ask: Ask = {}): Promise<Built> {
       return follow(await this.start(dockerfile, ask));
+    },
+    /** A layer counts as stored when this has resolved, too. */
+    whileStoring(wait: () => Promise<void>) {
+      gate = wait;
     },
     /** Folders of steps under way. */
     leftovers: () => readNames(join(root, 'run')),
