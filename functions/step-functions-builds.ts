@@ -1,11 +1,15 @@
 // Builds of an account: records and log on the two ports, the work by a state machine. An execution has its build's id for a name, so that
 // a build is never carried out twice.
+//
+// A build is not cancelled by stopping its execution, which would leave what the execution has started to nobody. The record says so
+// first: then no state goes on, no runner is started any more, and those that work hear it at their next sign of life. The tasks that wait
+// for runners are failed, so the machine stops the runners at once and comes to its end by its own way, with its own retries.
 import {
   DescribeExecutionCommand,
   type DescribeExecutionCommandOutput,
+  SendTaskFailureCommand,
   type SFNClient,
   StartExecutionCommand,
-  StopExecutionCommand,
 } from '@aws-sdk/client-sfn';
 import { buildCost } from '../shared/build/build-cost.ts';
 import { type BuildRecord, type BuildRecords, hasEnded } from '../shared/build/build-records.ts';
@@ -14,17 +18,31 @@ import type { BuildRequest } from '../shared/build/request.ts';
 import type { BuildDetails, BuildService, FollowOptions } from '../shared/build/service.ts';
 import type { NumberedEvent } from '../shared/build/stored-log.ts';
 import { SlipwayError } from '../shared/errors.ts';
+import type { Table } from '../shared/store/table.ts';
+import { JobRecords } from '../shared/workflow/job-record.ts';
 
 export interface StepFunctionsBuildsOptions {
   readonly client: Pick<SFNClient, 'send'>;
   /** ARN of the state machine. */
   readonly machine: string;
   readonly records: BuildRecords;
+  /** The home's: where the jobs of runners are. */
+  readonly table: Table;
   /** Milliseconds for which following a build holds its request open; after that the client asks again. */
   readonly followFor?: number;
 }
 
 const nameOf = (error: unknown): string => (error instanceof Error ? error.name : '');
+
+/** Step Functions cannot be asked now; it may be in a moment. */
+const isPassing = (error: unknown): boolean => {
+  const { $retryable, $metadata } = error as {
+    readonly $retryable?: unknown;
+    readonly $metadata?: { readonly httpStatusCode?: number };
+  };
+  // Without an answer there is no status.
+  return $retryable !== undefined || $metadata?.httpStatusCode === undefined || $metadata.httpStatusCode >= 500;
+};
 
 export class StepFunctionsBuilds implements BuildService {
   readonly #options: StepFunctionsBuildsOptions;
@@ -74,15 +92,20 @@ export class StepFunctionsBuilds implements BuildService {
     return this.#options.records.events(id, page);
   }
 
-  /** The record says so first, so that every state and every runner sees it; then nothing more is started. */
+  /** Done when the build has ended; its machines are gone some seconds after. Asked again, it goes on where it was. */
   async cancel(id: string): Promise<void> {
-    const { client, records } = this.#options;
-    const build = await records.requestCancel(id);
-    if (hasEnded(build.state)) return;
-    try {
-      await client.send(new StopExecutionCommand({ executionArn: this.#execution(id), error: 'CANCELLED', cause: 'cancelled' }));
-    } catch (error) {
-      if (nameOf(error) !== 'ExecutionDoesNotExist') throw error;
+    const { client, records, table } = this.#options;
+    await records.requestCancel(id);
+    const jobs = new JobRecords(table);
+    for (const stage of await jobs.stages(id)) {
+      const job = await jobs.get(id, stage);
+      if (job?.state !== 'open') continue;
+      try {
+        await client.send(new SendTaskFailureCommand({ taskToken: job.waiter, error: 'CANCELLED', cause: 'cancelled' }));
+      } catch (error) {
+        // Nobody waits for it any more.
+        if (!['TaskTimedOut', 'TaskDoesNotExist', 'InvalidToken'].includes(nameOf(error))) throw error;
+      }
     }
     await records.fail(id, { code: 'CANCELLED', message: 'cancelled' });
   }
@@ -97,12 +120,12 @@ export class StepFunctionsBuilds implements BuildService {
     try {
       execution = await client.send(new DescribeExecutionCommand({ executionArn: this.#execution(id) }));
     } catch (error) {
-      // Not started yet, or Step Functions cannot be asked now: the record is what there is to tell.
-      if (['ExecutionDoesNotExist', 'ThrottlingException', 'ServiceUnavailable'].includes(nameOf(error))) return build;
+      // Not started yet, or not to be asked: the record is what there is to tell.
+      if (nameOf(error) === 'ExecutionDoesNotExist' || isPassing(error)) return build;
       throw error;
     }
-    if (execution.status === 'RUNNING' || execution.status === 'PENDING_REDRIVE' || execution.status === 'SUCCEEDED')
-      return build;
+    if (['RUNNING', 'PENDING_REDRIVE', 'SUCCEEDED'].includes(execution.status ?? '')) return build;
+    if (build.cancelRequested !== undefined) return records.fail(id, { code: 'CANCELLED', message: 'cancelled' });
     const why = execution.cause ?? execution.error ?? execution.status ?? 'it ended';
     return records.fail(id, { code: 'INTERNAL', message: `the execution of this build was ended: ${why}`.slice(0, 2000) });
   }

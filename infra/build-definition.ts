@@ -1,5 +1,6 @@
 // The state machine of a build, in Amazon States Language (JSONPath): plan, then the ready stages side by side, again until the target is
 // done, then finish. Only ids pass between states. Whatever ends badly goes to `Fail`, which writes the reason into the build's record.
+// When one stage fails, the others are cut off wherever they are: `StopRunners` then stops what they had started.
 
 export interface DefinitionParts {
   /** ARNs of functions. */
@@ -24,6 +25,7 @@ const passing = [
   'Lambda.TooManyRequestsException',
   'Lambda.ClientExecutionTimeoutException',
   'Lambda.Unknown',
+  'Runtime.ExitError',
   'STORE',
   'STORE_CONFLICT',
   'TOO_MANY_REQUESTS',
@@ -39,6 +41,16 @@ const retry = (attempts: number) => [
     JitterStrategy: 'FULL',
   },
 ];
+
+/** A Region or an account that has no room for another runner right now. */
+const patient = {
+  ErrorEquals: ['TOO_MANY_REQUESTS'],
+  IntervalSeconds: 5,
+  MaxAttempts: 8,
+  BackoffRate: 2,
+  MaxDelaySeconds: 60,
+  JitterStrategy: 'FULL',
+};
 
 /** As JSON; strings may be tokens of the CDK. */
 export function buildDefinition(parts: DefinitionParts): Record<string, unknown> {
@@ -79,7 +91,7 @@ export function buildDefinition(parts: DefinitionParts): Record<string, unknown>
         ItemSelector: { 'build.$': '$.build', 'stage.$': '$$.Map.Item.Value' },
         MaxConcurrency: parts.concurrency,
         ResultPath: null,
-        Catch: failed,
+        Catch: [{ ErrorEquals: ['States.ALL'], ResultPath: '$.error', Next: 'StopRunners' }],
         Next: 'Ready',
         ItemProcessor: {
           ProcessorConfig: { Mode: 'INLINE' },
@@ -115,7 +127,8 @@ export function buildDefinition(parts: DefinitionParts): Record<string, unknown>
               },
               HeartbeatSeconds: parts.heartbeat,
               TimeoutSeconds: parts.runnerTime,
-              Retry: retry(3),
+              // Each try has a token of its own, and is another attempt for the launch function.
+              Retry: [patient, ...retry(3)],
               ResultPath: null,
               // A runner that was lost is stopped for good, and the stage goes on from where it came; the launch function counts.
               Catch: [
@@ -127,12 +140,13 @@ export function buildDefinition(parts: DefinitionParts): Record<string, unknown>
             StopRunner: call(
               parts.launch,
               { do: 'stop', 'build.$': '$.build', 'stage.$': '$.stage' },
-              { ResultPath: null, Next: 'Stage' },
+              // It can do no harm: its token is void. It is tried again when the build has ended.
+              { ResultPath: null, Catch: [{ ErrorEquals: ['States.ALL'], ResultPath: null, Next: 'Stage' }], Next: 'Stage' },
             ),
             StopAfterFailure: call(
               parts.launch,
               { do: 'stop', 'build.$': '$.build', 'stage.$': '$.stage' },
-              // What failed before is the reason; a runner that cannot be stopped ends by its own time limit.
+              // What failed before is the reason.
               {
                 ResultPath: null,
                 Catch: [{ ErrorEquals: ['States.ALL'], ResultPath: null, Next: 'StageFailed' }],
@@ -150,6 +164,12 @@ export function buildDefinition(parts: DefinitionParts): Record<string, unknown>
         { TimeoutSeconds: 900, ResultPath: null, Catch: failed, Next: 'Succeeded' },
       ),
       Succeeded: { Type: 'Succeed' },
+      StopRunners: call(
+        parts.launch,
+        { do: 'stop', 'build.$': '$.build' },
+        // What failed before is the reason. The end of the execution is another occasion to stop them.
+        { ResultPath: null, Catch: [{ ErrorEquals: ['States.ALL'], ResultPath: null, Next: 'Fail' }], Next: 'Fail' },
+      ),
       Fail: call(
         parts.finish,
         { do: 'fail', 'build.$': '$.build', 'error.$': '$.error.Error', 'cause.$': '$.error.Cause' },

@@ -1,5 +1,7 @@
 // Builds: the functions that carry them, the state machine that calls these in turn, and the routes' function that runners speak to.
 import { Aws, Duration, RemovalPolicy, Size, Stack, Validations } from 'aws-cdk-lib';
+import { EventField, Rule, RuleTargetInput } from 'aws-cdk-lib/aws-events';
+import { LambdaFunction as FunctionTarget } from 'aws-cdk-lib/aws-events-targets';
 import { PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Architecture, Code, Function as LambdaFunction, Runtime } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
@@ -136,6 +138,27 @@ export class BuildWorkflow extends Construct {
     this.jobs.function.addToRolePolicy(
       new PolicyStatement({ sid: 'AnswerTasks', actions: answer, resources: [this.machine.stateMachineArn] }),
     );
+    // However an execution ends, stopped by hand and timed out included: its build ends too, and no runner outlives it.
+    new Rule(this, 'Ended', {
+      description: 'Slipway: an execution has ended',
+      eventPattern: {
+        source: ['aws.states'],
+        detailType: ['Step Functions Execution Status Change'],
+        detail: {
+          stateMachineArn: [this.machine.stateMachineArn],
+          status: ['SUCCEEDED', 'FAILED', 'TIMED_OUT', 'ABORTED'],
+        },
+      },
+      targets: [
+        new FunctionTarget(launch.function, {
+          event: RuleTargetInput.fromObject({
+            do: 'ended',
+            build: EventField.fromPath('$.detail.name'),
+            status: EventField.fromPath('$.detail.status'),
+          }),
+        }),
+      ],
+    });
     Validations.of(this.machine).acknowledge({
       id: 'AwsSolutions-SF1',
       reason: 'Errors are logged; every event of every build is kept by Step Functions itself for 90 days.',

@@ -86,7 +86,8 @@ export class Runners extends Construct {
       grantee.grantPrincipal.addToPrincipalPolicy(
         new PolicyStatement({
           sid: 'CodeBuild',
-          actions: ['codebuild:StartBuild', 'codebuild:StopBuild'],
+          // The last two find a build that was started by a launcher that died before it could say so.
+          actions: ['codebuild:StartBuild', 'codebuild:StopBuild', 'codebuild:ListBuildsForProject', 'codebuild:BatchGetBuilds'],
           resources: [projects.amd64.projectArn, projects.arm64.projectArn],
         }),
       );

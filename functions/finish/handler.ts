@@ -11,9 +11,6 @@ type Event =
 export const handler = stateHandler(async (event: Event, ports) => {
   const { build } = event;
   if (event.do === 'ready') return readyStages(build, ports);
-  const record =
-    event.do === 'finish'
-      ? await finishStep(build, ports)
-      : await failStep(build, event.cause || event.error || 'no reason', ports);
+  const record = event.do === 'finish' ? await finishStep(build, ports) : await failStep(build, event, ports);
   return { build, state: record.state };
 });

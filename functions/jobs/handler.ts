@@ -7,7 +7,7 @@ import { taskSignals } from '../task-signals.ts';
 import { openWorkflow } from '../workflow.ts';
 
 const ready = Promise.all([openWorkflow(process.env), jobKey(process.env)]).then(([ports, key]) =>
-  createJobApi({ jobs: new JobService({ ...ports, key, signals: taskSignals() }), key, clock: Date.now }),
+  createJobApi({ jobs: new JobService({ ...ports, signals: taskSignals() }), key, clock: Date.now }),
 );
 
 export async function handler(event: GatewayEvent): Promise<GatewayResult> {

@@ -40,12 +40,13 @@
 // Images (image/facts.ts)
 //   facts#<hex digit>              | <digest>            what a list of images shows of a manifest; made again when missing
 // Builds under way (workflow/): what one process leaves for the next; gone some weeks after
-//   work#<build>                   | log#<source>        how far a writer's log is, for the process that goes on with it
-//   work#<build>                   | failure             what a step of the build failed with last
+//   work#<build>                   | log#<source>        how far a writer's log is, for the process that goes on with it; what the
+//                                                        last one failed with
 //   work#<build>                   | made#<key>          --no-cache: that this build itself made the step
-//   job#<build>                    | <stage>             the job that a runner works on: attempt, heartbeat, outcome
+//   job#<build>                    | <stage>             the job that a runner works on: attempt, outcome, machines
 //   job#<build>#<stage>            | claim#<key>         what the runner says a RUN made; counts once it was checked
 //   job#<build>#<stage>            | read#<digest>       a blob that the job may read
+//   job#<build>#<stage>            | upload#<id>         a place that the job was given for the bytes of one blob
 //   job#<build>#<stage>            | sent#<digest>       a blob whose bytes the job sent
 //
 // Bucket                                                 what it holds
@@ -201,12 +202,14 @@ export const imageKeys = {
 /** Table keys of builds under way. Build ids are made by the home and have no separator in them. */
 export const workKeys = {
   log: (build: string, source: string): Key => ({ partition: compose('work', build), sort: compose('log', source) }),
-  failure: (build: string): Key => ({ partition: compose('work', build), sort: 'failure' }),
+  partition: (build: string): string => compose('work', build),
+  logPrefix: compose('log', ''),
   made: (build: string, key: Digest): Key => ({ partition: compose('work', build), sort: compose('made', key) }),
 } as const;
 
 /** Table keys of jobs. A job's own partition is all that its runner can write to. */
 export const jobKeys = {
+  jobs: (build: string): string => compose('job', build),
   job: (build: string, stage: number): Key => ({ partition: compose('job', build), sort: String(stage) }),
   partition: (build: string, stage: number): string => compose('job', build, String(stage)),
   claim: (build: string, stage: number, key: Digest): Key => ({
@@ -216,6 +219,10 @@ export const jobKeys = {
   read: (build: string, stage: number, digest: Digest): Key => ({
     partition: jobKeys.partition(build, stage),
     sort: compose('read', digest),
+  }),
+  upload: (build: string, stage: number, id: string): Key => ({
+    partition: jobKeys.partition(build, stage),
+    sort: compose('upload', id),
   }),
   sent: (build: string, stage: number, digest: Digest): Key => ({
     partition: jobKeys.partition(build, stage),

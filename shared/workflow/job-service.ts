@@ -4,25 +4,23 @@ import type { BuildEvent } from '../build/events.ts';
 import type { StageInput } from '../build/executor.ts';
 import { type KeyStruct, keyOf } from '../build/key.ts';
 import type { Step } from '../build/plan.ts';
-import { type ErrorDocument, SlipwayError } from '../errors.ts';
+import { type ErrorDocument, errorDocument, SlipwayError } from '../errors.ts';
 import type { Layer } from '../layer/layer.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import { canonicalJson } from '../oci/encode.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { BlobStat } from '../store/blobs.ts';
 import { contextKeys, jobKeys } from '../store/keys.ts';
-import { retrying } from '../store/removal.ts';
-import type { Json, TableRecord } from '../store/table.ts';
+import type { Json } from '../store/table.ts';
 import { beatSeconds, type FoundStep, type JobDocument } from './job.ts';
-import { type JobId, makeJobToken } from './job-token.ts';
+import { type JobRecord, JobRecords } from './job-record.ts';
+import type { JobId } from './job-token.ts';
 import type { Claim } from './settle.ts';
-import { giveLog, type LogPlace, takeLog } from './source-log.ts';
-import { cacheOf, expiresOf, planOf, recordFailure, stageInput, stageSource, type WorkflowPorts } from './steps.ts';
+import { type Failed, giveLog, type LogPlace, takeLog } from './source-log.ts';
+import { cacheOf, expiresOf, planOf, stageInput, stageSource, type WorkflowPorts } from './steps.ts';
 
 export interface JobPorts extends WorkflowPorts {
-  /** Of at least 32 bytes. */
-  readonly key: Uint8Array;
-  /** Tells whoever waits for the job: in an account, Step Functions. `token` is what `open` was given. */
+  /** Tells whoever waits for the job: in an account, Step Functions. `token`: the waiter of `Launcher.start`. */
   readonly signals: JobSignals;
 }
 
@@ -32,78 +30,29 @@ export interface JobSignals {
   alive(token: string): Promise<void>;
 }
 
-/** How a job stands. */
-interface JobRecord {
-  readonly attempt: number;
-  readonly state: 'open' | 'done' | 'failed';
-  /** Who waits for it. */
-  readonly waiter: string;
-  readonly log?: LogPlace;
-  /** What executes it, e.g. a MicroVM's id. */
-  readonly handle?: string;
-}
-
-/** Runners that are lost are replaced this often. */
-export const maxAttempts = 4;
-/** Seconds that a job's token is good for: the longest a runner may take. */
-const tokenLife = 8 * 3600;
 const linkSeconds = 3600;
 
 const asJson = (value: object): Json => JSON.parse(JSON.stringify(value)) as Json;
 
 export class JobService {
   readonly #ports: JobPorts;
+  readonly #jobs: JobRecords;
 
   constructor(ports: JobPorts) {
     this.#ports = ports;
-  }
-
-  /**
-   * Opens the next attempt at a stage and answers its token. Tokens of earlier attempts are void from here on. The same waiter is
-   * answered the same attempt.
-   * @throws SANDBOX when it has been tried too often
-   */
-  async open(build: string, stage: number, waiter: string): Promise<JobId & { readonly token: string }> {
-    const { table, clock, key } = this.#ports;
-    const record = await retrying(async () => {
-      const known = await table.get(jobKeys.job(build, stage));
-      const before = known?.value as JobRecord | undefined;
-      if (before?.waiter === waiter && before.state === 'open') return before;
-      const attempt = (before?.attempt ?? 0) + 1;
-      if (attempt > maxAttempts) {
-        const error = new SlipwayError('SANDBOX', `stage ${stage} was given to ${maxAttempts} runners, and none finished it`, {
-          hint: 'The log shows how far they came. A RUN that kills its machine, or needs more memory or disk than it has, ends like this.',
-        });
-        await recordFailure(build, error, this.#ports);
-        throw error;
-      }
-      const next: JobRecord = { attempt, state: 'open', waiter };
-      const condition = known === undefined ? ({ ifAbsent: true } as const) : { ifVersion: known.version };
-      await table.put(jobKeys.job(build, stage), asJson(next), { condition, expires: this.#expires() });
-      return next;
-    });
-    const id: JobId = { build, stage, attempt: record.attempt };
-    return { ...id, token: makeJobToken(key, id, clock() / 1000 + tokenLife) };
-  }
-
-  /** Keeps what executes the job, so that it can be stopped. */
-  async setHandle(id: JobId, handle: string): Promise<void> {
-    await this.#edit(id, (job) => ({ ...job, handle }));
-  }
-
-  async handle(build: string, stage: number): Promise<string | undefined> {
-    return ((await this.#ports.table.get(jobKeys.job(build, stage)))?.value as JobRecord | undefined)?.handle;
+    this.#jobs = new JobRecords(ports.table, expiresOf(ports));
   }
 
   /** What the job is. Asked again, it answers the same. */
   async claim(id: JobId): Promise<JobDocument> {
-    const { records, layerRecords, table } = this.#ports;
+    const { records, layerRecords } = this.#ports;
     const job = await this.#job(id);
     const [{ input, stored }, request] = await Promise.all([this.#input(id), records.request(id.build)]);
     let { log } = job;
     if (log === undefined) {
-      log = await takeLog({ table, expires: this.#expires }, id.build, stageSource(id.stage));
-      await this.#edit(id, (known) => (known.log === undefined ? { ...known, log: log as LogPlace } : known));
+      const taken = await takeLog(this.#places, id.build, stageSource(id.stage), ownerOf(id));
+      log = taken;
+      await this.#edit(id, (known) => (known.log === undefined ? { ...known, log: taken } : undefined));
     }
     const layers = [input.start, ...input.sources.values()].flatMap((image) => image.layers);
     const tocs: Record<string, Digest> = {};
@@ -181,12 +130,18 @@ export class JobService {
   /** A URL for storing a blob. That it is there already is not told: the bytes must come. */
   async write(id: JobId, blob: BlobStat) {
     await this.#job(id);
-    return this.#links().write(blob, { seconds: linkSeconds });
+    const target = await this.#links().write(blob, { seconds: linkSeconds });
+    const key = jobKeys.upload(id.build, id.stage, target.id);
+    await this.#ports.table.put(key, { digest: blob.digest }, { expires: this.#expires() });
+    return target;
   }
 
   async confirm(id: JobId, upload: string, blob: BlobStat): Promise<void> {
     await this.#job(id);
     if (await this.#sent(id, blob.digest)) return;
+    const place = await this.#ports.table.get(jobKeys.upload(id.build, id.stage, upload));
+    if ((place?.value as { readonly digest?: unknown } | undefined)?.digest !== blob.digest)
+      throw new SlipwayError('DENIED', `this job was given no place for ${blob.digest} under that name`);
     await this.#links().confirm(upload, blob, { proven: true });
     await this.#ports.table.put(jobKeys.sent(id.build, id.stage, blob.digest), { size: blob.size }, { expires: this.#expires() });
   }
@@ -231,22 +186,36 @@ export class JobService {
     await this.#ports.signals.done(job.waiter);
   }
 
+  /** The runner has failed. Said again, it changes nothing. */
   async fail(id: JobId, failure: ErrorDocument, place: Omit<LogPlace, 'attempt'>): Promise<void> {
-    const job = await this.#end(id, 'failed', place);
-    await recordFailure(id.build, knownFailure(failure), this.#ports);
-    await this.#ports.signals.failed(job.waiter, failure.code, failure.message.slice(0, 1000));
+    const stopped = failure.code === 'CANCELLED' && !(await this.#ports.records.isCancelled(id.build));
+    const known = stopped
+      ? new SlipwayError('INTERNAL', 'the machine of this stage was stopped, and nobody asked for that')
+      : knownFailure(failure);
+    const job = await this.#end(id, 'failed', place, { failure: errorDocument(known), at: this.#ports.clock() });
+    await this.#ports.signals.failed(job.waiter, known.code, known.message.slice(0, 1000));
   }
 
-  async #end(id: JobId, state: 'done' | 'failed', place: Omit<LogPlace, 'attempt'>): Promise<JobRecord> {
-    const job = await this.#job(id, state);
-    if (job.log !== undefined) {
-      const { table } = this.#ports;
-      await giveLog({ table, expires: this.#expires }, id.build, stageSource(id.stage), { ...place, attempt: job.log.attempt });
-    }
-    return this.#edit(id, (known) => ({ ...known, state }));
+  async #end(id: JobId, state: 'done' | 'failed', place: Omit<LogPlace, 'attempt'>, failed?: Failed): Promise<JobRecord> {
+    const { log } = await this.#job(id, state);
+    const source = stageSource(id.stage);
+    const taken = log ?? (await takeLog(this.#places, id.build, source, ownerOf(id)));
+    await giveLog(
+      this.#places,
+      id.build,
+      source,
+      ownerOf(id),
+      log === undefined ? taken : { ...place, ...attemptOf(log) },
+      failed,
+    );
+    return this.#edit(id, (known) => (known.state === state ? undefined : { ...known, state }));
   }
 
   readonly #expires = (): number => expiresOf(this.#ports)();
+
+  get #places() {
+    return { table: this.#ports.table, expires: this.#expires };
+  }
 
   #links() {
     const { link } = this.#ports.blobs;
@@ -280,32 +249,27 @@ export class JobService {
 
   /** The job, if this is its attempt and it is open (or in `also`, for who says the same again). */
   async #job(id: JobId, also?: JobRecord['state']): Promise<JobRecord> {
-    return this.#check(id, await this.#ports.table.get(jobKeys.job(id.build, id.stage)), also);
+    return own(id, await this.#jobs.get(id.build, id.stage), also);
   }
 
-  #check(id: JobId, record: TableRecord | undefined, also?: JobRecord['state']): JobRecord {
-    const job = record?.value as JobRecord | undefined;
-    if (job === undefined || job.attempt !== id.attempt) throw new SlipwayError('DENIED', 'this job was given to another runner');
-    if (job.state !== 'open' && job.state !== also) throw new SlipwayError('CONFLICT', `this job is over: ${job.state}`);
-    return job;
+  /** Changes the job while it is this attempt's and still waited for. */
+  async #edit(id: JobId, change: (job: JobRecord) => JobRecord | undefined): Promise<JobRecord> {
+    const job = await this.#jobs.edit(id.build, id.stage, (known) => change(own(id, known, 'any')));
+    return own(id, job, 'any');
   }
+}
 
-  #edit(id: JobId, change: (job: JobRecord) => JobRecord): Promise<JobRecord> {
-    const { table } = this.#ports;
-    return retrying(async () => {
-      const record = await table.get(jobKeys.job(id.build, id.stage));
-      const job = record?.value as JobRecord | undefined;
-      if (record === undefined || job === undefined || job.attempt !== id.attempt) {
-        throw new SlipwayError('DENIED', 'this job was given to another runner');
-      }
-      const next = change(job);
-      await table.put(jobKeys.job(id.build, id.stage), asJson(next), {
-        condition: { ifVersion: record.version },
-        expires: this.#expires(),
-      });
-      return next;
-    });
-  }
+/** Who has the log while a runner writes it. */
+const ownerOf = ({ stage, attempt }: JobId): string => `job-${stage}-${attempt}`;
+
+const attemptOf = ({ attempt }: LogPlace): Pick<LogPlace, 'attempt'> => ({ attempt });
+
+/** @throws DENIED when it is another attempt's by now, CONFLICT when it is over */
+function own({ attempt }: JobId, job: JobRecord | undefined, also: JobRecord['state'] | 'any' | undefined): JobRecord {
+  if (job === undefined || job.attempt !== attempt) throw new SlipwayError('DENIED', 'this job was given to another runner');
+  const closed = job.state === 'closed' || (job.state !== 'open' && also !== 'any' && job.state !== also);
+  if (closed) throw new SlipwayError('CONFLICT', `this job is over: ${job.state}`);
+  return job;
 }
 
 const projectOf = (request: { readonly context: { readonly kind: string; readonly project?: string | undefined } }): string =>
@@ -384,6 +348,8 @@ function knownFailure({ code, message, hint, where, details }: ErrorDocument): S
     'INTERNAL',
     'UNSUPPORTED',
     'TOO_LARGE',
+    // The home was in its way, which another try may be spared.
+    'STORE',
   ] as const;
   return new SlipwayError(allowed.find((one) => one === code) ?? 'STEP_FAILED', message, {
     ...(hint === undefined ? {} : { hint }),

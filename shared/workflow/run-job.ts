@@ -23,8 +23,7 @@ import { SqliteTable } from '../store/sqlite-table.ts';
 import type { JobDocument, JobTicket } from './job.ts';
 import { JobClient } from './job-client.ts';
 import { knowBodies, knowLayer, RemoteBlobs, RemoteCache } from './remote-ports.ts';
-import { SourceLog } from './source-log.ts';
-import { asKnown } from './steps.ts';
+import { asKnown, SourceLog } from './source-log.ts';
 
 export interface RunnerOptions {
   /** An empty folder of its own, on a filesystem that can hold overlays. */

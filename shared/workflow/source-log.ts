@@ -1,10 +1,12 @@
 // The log of one part of a build (planning, a stage, the finish), written by one process after another: a function begins a stage, a
 // runner does its RUNs, a function ends it. What one has told the next does not tell again. After a process that died in between, a new
 // attempt begins, and the log says so (see stored-log.ts).
+import { randomUUID } from 'node:crypto';
 import type { BuildRecords } from '../build/build-records.ts';
 import { type BuildEvent, eventLog, type StepLog } from '../build/events.ts';
-import { isCode } from '../errors.ts';
+import { type ErrorDocument, errorDocument, isCode, SlipwayError } from '../errors.ts';
 import { workKeys } from '../store/keys.ts';
+import { retrying } from '../store/removal.ts';
 import type { Json, Table } from '../store/table.ts';
 
 /** Where a part's log stands. Steps of one part run one after the other, and are numbered alike each time they are gone through. */
@@ -23,24 +25,87 @@ export interface LogPlaces {
   readonly expires: () => number;
 }
 
-/** Takes the log over. Whoever had it and did not give it back is taken for dead. */
-export async function takeLog({ table, expires }: LogPlaces, build: string, source: string): Promise<LogPlace> {
-  const key = workKeys.log(build, source);
-  const known = (await table.get(key))?.value as (LogPlace & { readonly taken?: boolean }) | undefined;
-  const place: LogPlace =
-    known === undefined
-      ? { attempt: 1, next: 0, started: 0, done: 0 }
-      : known.taken
-        ? { attempt: known.attempt + 1, next: 0, started: known.done, done: known.done }
-        : { attempt: known.attempt, next: known.next, started: known.started, done: known.done };
-  await table.put(key, { ...place, taken: true }, { expires: expires() });
-  return place;
+/** As kept. */
+interface KeptPlace extends LogPlace {
+  /** Who writes the log now. */
+  readonly owner?: string;
+  /** What the last one who had it failed with, and when (milliseconds since 1970). Gone when somebody takes the work up again. */
+  readonly failure?: ErrorDocument;
+  readonly at?: number;
 }
 
-/** Gives the log back, for whoever goes on. */
-export async function giveLog({ table, expires }: LogPlaces, build: string, source: string, place: LogPlace): Promise<void> {
-  await table.put(workKeys.log(build, source), { ...place } satisfies Json, { expires: expires() });
+const asJson = (place: KeptPlace): Json => JSON.parse(JSON.stringify(place)) as Json;
+
+/**
+ * Takes the log over. Whoever had it and did not give it back is taken for dead: nothing he says counts from here on. The same owner is
+ * answered the same place.
+ */
+export function takeLog({ table, expires }: LogPlaces, build: string, source: string, owner: string): Promise<LogPlace> {
+  const key = workKeys.log(build, source);
+  return retrying(async () => {
+    const record = await table.get(key);
+    const known = record?.value as KeptPlace | undefined;
+    const { attempt = 1, next = 0, started = 0, done = 0 } = known ?? {};
+    const free = known === undefined || known.owner === undefined || known.owner === owner;
+    const place: LogPlace = free ? { attempt, next, started, done } : { attempt: attempt + 1, next: 0, started: done, done };
+    if (known?.owner === owner) return place;
+    const condition = record === undefined ? ({ ifAbsent: true } as const) : { ifVersion: record.version };
+    await table.put(key, asJson({ ...place, owner }), { condition, expires: expires() });
+    return place;
+  });
 }
+
+/** What ended the work, and when. */
+export interface Failed {
+  readonly failure: ErrorDocument;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** Gives the log back, for whoever goes on. From one whose log was taken over, this changes nothing. */
+export async function giveLog(
+  { table, expires }: LogPlaces,
+  build: string,
+  source: string,
+  owner: string,
+  place: LogPlace,
+  failed?: Failed,
+): Promise<void> {
+  const key = workKeys.log(build, source);
+  await retrying(async () => {
+    const record = await table.get(key);
+    if (record === undefined || (record.value as unknown as KeptPlace).owner !== owner) return;
+    const condition = { ifVersion: record.version };
+    await table.put(key, asJson({ ...place, ...failed }), { condition, expires: expires() });
+  });
+}
+
+/** Says what a part failed with that nobody writes the log of. */
+export async function failLog(places: LogPlaces, build: string, source: string, error: unknown, at: number): Promise<void> {
+  const owner = 'nobody';
+  const place = await takeLog(places, build, source, owner);
+  await giveLog(places, build, source, owner, place, { failure: errorDocument(asKnown(error)), at });
+}
+
+/** What the build failed with first, if any of its parts has failed and was not taken up again. */
+export async function failureOf({ table }: Pick<LogPlaces, 'table'>, build: string): Promise<ErrorDocument | undefined> {
+  let first: Failed | undefined;
+  for (let after: string | undefined; ; ) {
+    const page = { prefix: workKeys.logPrefix, limit: 200, ...(after === undefined ? {} : { after }) };
+    const records = await table.query(workKeys.partition(build), page);
+    for (const { value } of records) {
+      const { failure, at = 0 } = value as unknown as KeptPlace;
+      if (failure !== undefined && (first === undefined || at < first.at)) first = { failure, at };
+    }
+    if (records.length < 200) return first?.failure;
+    after = records.at(-1)!.sort;
+  }
+}
+
+export const asKnown = (error: unknown): SlipwayError =>
+  error instanceof SlipwayError
+    ? error
+    : new SlipwayError('INTERNAL', error instanceof Error ? error.message : String(error), { cause: error });
 
 export interface SourceLogOptions {
   /** Stores events, `first` being how many went before in this attempt. `closed`: nobody wants them any more. */
@@ -166,8 +231,8 @@ export const isRunnerNeeded = (error: unknown): boolean =>
 
 export interface OpenLog {
   readonly log: StepLog;
-  /** Stores what waits and gives the log back. */
-  close(): Promise<void>;
+  /** Stores what waits and gives the log back, with what the work failed with if it did. */
+  close(failed?: Failed): Promise<void>;
 }
 
 /** The log of `source`, taken over for this process. */
@@ -178,16 +243,26 @@ export async function openLog(
   source: string,
   clock: () => number,
 ): Promise<OpenLog> {
-  const place = await takeLog(places, build, source);
+  const owner = randomUUID();
+  const place = await takeLog(places, build, source, owner);
   const { attempt } = place;
   const append = (first: number, events: readonly BuildEvent[]) =>
     records.append(build, { name: source, attempt, first }, events);
   const writer = new SourceLog({ append, place, clock });
   return {
     log: writer.log,
-    async close() {
-      await writer.flush();
-      await giveLog(places, build, source, writer.place);
+    async close(failed) {
+      if (failed === undefined) await writer.flush();
+      // That the log lacks its end must not hide why the work failed; both are told.
+      const unstored = await writer.flush().then(
+        () => undefined,
+        (error: unknown) => asKnown(error).message,
+      );
+      const known =
+        failed === undefined || unstored === undefined
+          ? failed
+          : { ...failed, failure: { ...failed.failure, details: { ...failed.failure.details, log: unstored } } };
+      await giveLog(places, build, source, owner, writer.place, known);
     },
   };
 }

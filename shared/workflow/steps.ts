@@ -10,16 +10,16 @@ import { type PreparedBuild, prepareBuild } from '../build/prepare.ts';
 import type { BuildRequest } from '../build/request.ts';
 import type { StageImage } from '../build/stage-image.ts';
 import { type PlanDocument, planDocument, preparedBuild } from '../build/stored-plan.ts';
-import { type ErrorDocument, errorDocument, isCode, SlipwayError } from '../errors.ts';
+import { type ErrorDocument, errorDocument, isErrorCode, SlipwayError } from '../errors.ts';
 import type { LayerRecords } from '../layer/record.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { Blobs } from '../store/blobs.ts';
 import type { Catalog } from '../store/catalog.ts';
-import { jobKeys, workKeys } from '../store/keys.ts';
-import type { Json, Table } from '../store/table.ts';
+import { jobKeys } from '../store/keys.ts';
+import type { Table } from '../store/table.ts';
 import { ScopedCache } from './build-cache.ts';
 import { settleClaim } from './settle.ts';
-import { isRunnerNeeded, openLog } from './source-log.ts';
+import { asKnown, failureOf, isRunnerNeeded, openLog } from './source-log.ts';
 
 export interface WorkflowPorts {
   readonly records: BuildRecords;
@@ -59,7 +59,10 @@ async function running(id: string, { records }: WorkflowPorts): Promise<BuildRec
   return build;
 }
 
-/** Runs `work` with a signal that fires when the build is cancelled, and with the log of `source`. */
+/**
+ * Runs `work` with a signal that fires when the build is cancelled, and with the log of `source`. What it fails with is kept beside the
+ * log. Where even that cannot be kept, the state fails with the store's error, so that it is tried again and fails where it can be told.
+ */
 async function logged<T>(
   id: string,
   source: string,
@@ -81,15 +84,17 @@ async function logged<T>(
     try {
       result = await work(log.log, stop.signal);
     } catch (error) {
-      // What the log cannot take must not hide why the work failed.
-      await log.close().catch(() => undefined);
+      const why = isRunnerNeeded(error) ? undefined : { failure: errorDocument(asKnown(error)), at: clock() };
+      await log.close(why).catch((unkept: unknown) => {
+        const { code, message } = asKnown(unkept);
+        throw why === undefined
+          ? unkept
+          : new SlipwayError(code, `${message}; it was to keep: ${why.failure.message}`, { cause: error });
+      });
       throw error;
     }
     await log.close();
     return result;
-  } catch (error) {
-    await recordFailure(id, error, ports);
-    throw error;
   } finally {
     clearInterval(watch);
   }
@@ -101,12 +106,12 @@ export async function planBuildStep(id: string, ports: WorkflowPorts): Promise<v
   await records.start(id);
   if ((await running(id, ports)).plan !== undefined) return;
   const request = await records.request(id);
-  if (request.context.kind === 'directory') {
-    throw new SlipwayError('UNSUPPORTED', 'a folder of the client cannot be read here', {
-      hint: 'send the context first: POST /api/v1/contexts, then name it by its id',
-    });
-  }
   await logged(id, 'plan', ports, async (log, signal) => {
+    if (request.context.kind === 'directory') {
+      throw new SlipwayError('UNSUPPORTED', 'a folder of the client cannot be read here', {
+        hint: 'send the context first: POST /api/v1/contexts, then name it by its id',
+      });
+    }
     const build = await prepareBuild(request, { ...ports, log, signal });
     for (const warning of build.plan.warnings) log.warning(warning);
     await records.savePlan(id, planDocument(build, request.tags));
@@ -268,31 +273,45 @@ export async function finishStep(id: string, ports: WorkflowPorts): Promise<Buil
   return records.succeed(id, result);
 }
 
-/** What a step of the build failed with; the last one counts, because a step that is tried again fails anew or not at all. */
-export async function recordFailure(id: string, error: unknown, ports: Pick<WorkflowPorts, 'table' | 'clock'>): Promise<void> {
-  if (isRunnerNeeded(error)) return;
-  const failure = JSON.parse(JSON.stringify(errorDocument(asKnown(error)))) as Json;
-  // Where even this cannot be written, the state machine's own words are all there is.
-  await ports.table.put(workKeys.failure(id), failure, { expires: expiresOf(ports)() }).catch(() => undefined);
+/** What the state machine was told of a failure: the name of an error, and its cause, which for a function is a JSON text. */
+export interface Told {
+  readonly error?: string | undefined;
+  readonly cause?: string | undefined;
 }
 
 /**
- * Ends the build as failed: with what its step left behind, else with what the state machine was told. A build that somebody cancelled
- * ends as cancelled. One that has ended stays as it is.
+ * Ends the build as failed: with what its parts left behind, else with what the state machine was told. A build that somebody cancelled
+ * ends as cancelled. One that has ended stays as it is. What was done before is in the cache then.
  */
-export async function failStep(id: string, cause: string, ports: WorkflowPorts): Promise<BuildRecord> {
-  const build = await ports.records.get(id);
-  if (build !== undefined && hasEnded(build.state)) return build;
+export async function failStep(id: string, told: Told, ports: WorkflowPorts): Promise<BuildRecord> {
+  const { records } = ports;
+  const build = await records.get(id);
+  if (build === undefined) throw new SlipwayError('NOT_FOUND', `there is no build ${id.slice(0, 80)}`);
+  if (hasEnded(build.state) && build.state !== 'cancelled') return build;
+  // The build has its reason already, whatever this comes to.
   await keepWhatWasDone(id, ports).catch(() => undefined);
-  if (build?.cancelRequested !== undefined) return ports.records.fail(id, { code: 'CANCELLED', message: 'cancelled' });
-  const known = (await ports.table.get(workKeys.failure(id)))?.value as ErrorDocument | undefined;
-  return ports.records.fail(id, known ?? { code: 'INTERNAL', message: `the build stopped: ${cause.slice(0, 2000)}` });
+  if (build.cancelRequested !== undefined) return records.fail(id, { code: 'CANCELLED', message: 'cancelled' });
+  return records.fail(id, (await failureOf(ports, id)) ?? failureToldOf(told));
 }
 
-export const asKnown = (error: unknown): SlipwayError =>
-  error instanceof SlipwayError
-    ? error
-    : new SlipwayError('INTERNAL', error instanceof Error ? error.message : String(error), { cause: error });
+const timeouts: ReadonlySet<string> = new Set(['States.Timeout', 'Sandbox.Timedout', 'TIMED_OUT']);
 
-/** Whether trying the same step again can help: the store or another registry was in the way, not the build itself. */
-export const isPassing = (error: unknown): boolean => isCode(error, 'STORE', 'STORE_CONFLICT', 'TOO_MANY_REQUESTS', 'UPSTREAM');
+function failureToldOf({ error = '', cause = '' }: Told): ErrorDocument {
+  if (timeouts.has(error)) {
+    return {
+      code: 'INTERNAL',
+      message: 'a part of the build took longer than it may',
+      hint: 'Planning and stages without RUN have 15 minutes a step, a stage with RUN 4 hours, the build 6 hours. What was done is in the cache: try again, or split the step.',
+    };
+  }
+  let message = cause || error || 'no reason was given';
+  let code = error;
+  try {
+    const { errorType, errorMessage } = JSON.parse(cause) as { readonly errorType?: unknown; readonly errorMessage?: unknown };
+    if (typeof errorMessage === 'string') message = errorMessage;
+    if (typeof errorType === 'string') code = errorType;
+  } catch {
+    // It is a plain text.
+  }
+  return { code: isErrorCode(code) ? code : 'INTERNAL', message: `the build stopped: ${message.slice(0, 2000)}` };
+}

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { failStep, finishStep, isPassing, planBuildStep, readyStages, runStageStep } from '../../shared/workflow/steps.ts';
+import { isCode } from '../../shared/errors.ts';
+import { failStep, finishStep, planBuildStep, readyStages, runStageStep } from '../../shared/workflow/steps.ts';
 import {
   type AccountHome,
   accountHome,
@@ -14,6 +15,8 @@ import { noFaults, withFaults } from '../support/faulty.ts';
 
 const files = { 'etc/passwd': 'root:x:0:0::/:/bin/sh\n', 'app/main.js': 'go()' };
 const dockerfile = 'FROM base AS one\nCOPY app /one\nFROM base\nCOPY --from=one /one /two\nWORKDIR /srv\n';
+
+const isPassing = (error: unknown): boolean => isCode(error, 'STORE', 'STORE_CONFLICT', 'TOO_MANY_REQUESTS');
 
 /** As the state machine does: what may pass is tried again, a few times, by another process. */
 async function retried<T>(state: () => Promise<T>, times: number): Promise<T> {
@@ -36,7 +39,7 @@ async function driveWithRetries(home: AccountHome, id: string, times: number) {
     }
     return await retried(() => finishStep(id, home.fresh()), times);
   } catch (error) {
-    return retried(() => failStep(id, String(error), home.fresh()), 50);
+    return retried(() => failStep(id, { cause: String(error) }, home.fresh()), 50);
   }
 }
 
@@ -90,7 +93,7 @@ test('a store that stays broken fails the build with its reason, and moves no ta
   faults.plan = () => 'before';
   await expect(retried(() => runStageStep(id, 0, home.fresh()), 3)).rejects.toMatchObject({ code: 'STORE' });
   faults.plan = () => undefined;
-  const build = await failStep(id, 'STORE: write broke', home.fresh());
+  const build = await failStep(id, { error: 'STORE', cause: '{"errorType":"STORE","errorMessage":"write broke"}' }, home.fresh());
   expect(build).toMatchObject({ state: 'failed', failure: { message: expect.stringMatching(/broke/) } });
   expect((await eventsOf(home, id)).at(-1)).toMatchObject({ type: 'error' });
   expect(await home.fresh().catalog.resolve('other', '1')).toBeUndefined();

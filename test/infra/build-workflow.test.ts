@@ -58,7 +58,8 @@ describe('the state machine', () => {
   test('sends whatever ends badly to the state that says why', () => {
     for (const [name, state] of Object.entries(machine.States)) {
       if (!['Task', 'Map'].includes(state.Type) || name === 'Fail') continue;
-      expect(state.Catch?.at(-1), name).toMatchObject({ ErrorEquals: ['States.ALL'], Next: 'Fail' });
+      const next = state.Type === 'Map' ? 'StopRunners' : 'Fail';
+      expect(state.Catch?.at(-1), name).toMatchObject({ ErrorEquals: ['States.ALL'], Next: next });
     }
   });
 
@@ -76,6 +77,14 @@ describe('the state machine', () => {
     const { Runner } = inner.States;
     expect(Runner).toMatchObject({ HeartbeatSeconds: 600, TimeoutSeconds: 14_400, Next: 'StopRunner' });
     expect(Runner!.Catch!.map((c) => c.Next).sort()).toEqual(['StopAfterFailure', 'StopRunner']);
+    // Whether or not that works, the way is the same.
+    for (const [states, name, next] of [
+      [inner.States, 'StopRunner', 'Stage'],
+      [inner.States, 'StopAfterFailure', 'StageFailed'],
+      [machine.States, 'StopRunners', 'Fail'],
+    ] as const) {
+      expect(states[name]).toMatchObject({ Next: next, Catch: [{ ErrorEquals: ['States.ALL'], Next: next }] });
+    }
   });
 });
 

@@ -160,7 +160,7 @@ export async function drive(home: AccountHome, id: string, runner: Runner = noRu
     }
     return await finishStep(id, home.fresh());
   } catch (error) {
-    return failStep(id, error instanceof Error ? error.message : String(error), home.fresh());
+    return failStep(id, { cause: error instanceof Error ? error.message : String(error) }, home.fresh());
   }
 }
 

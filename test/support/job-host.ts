@@ -7,7 +7,7 @@ import type { ApiRequest } from '../../shared/api/http.ts';
 import { createJobApi } from '../../shared/api/jobs.ts';
 import type { JobTicket } from '../../shared/workflow/job.ts';
 import { JobService, type JobSignals } from '../../shared/workflow/job-service.ts';
-import type { JobId } from '../../shared/workflow/job-token.ts';
+import { Launcher, type Machines } from '../../shared/workflow/launcher.ts';
 import type { AccountHome } from './account-home.ts';
 
 export interface JobHost extends AsyncDisposable {
@@ -18,7 +18,9 @@ export interface JobHost extends AsyncDisposable {
   /** Answers instead of the routes, when it does. */
   hook: ((path: string) => number | undefined) | undefined;
   jobs(): JobService;
-  open(build: string, stage: number, waiter?: string): Promise<JobId & { readonly ticket: JobTicket; readonly waiter: string }>;
+  launcher(machines?: Machines): Launcher;
+  /** Opens the next attempt at a stage; what executes it is the caller's affair. */
+  open(build: string, stage: number, waiter?: string): Promise<{ readonly ticket: JobTicket; readonly waiter: string }>;
   /** What `fetch` says; the body as JSON. */
   ask(
     ticket: JobTicket,
@@ -54,7 +56,12 @@ export async function jobHost(home: AccountHome): Promise<JobHost> {
     failed: async (token, code, message) => settle(token, { code, message }),
   };
   // Each call is answered by a process that has just started.
-  const jobs = () => new JobService({ ...home.fresh(), key, signals });
+  const jobs = () => new JobService({ ...home.fresh(), signals });
+  const nothing: Machines = {
+    start: async (_platform, _ticket, name) => name,
+    find: async () => undefined,
+    stop: async () => undefined,
+  };
   const calls: string[] = [];
   const server = createServer((request, response) => {
     const answer = async (): Promise<void> => {
@@ -85,12 +92,13 @@ export async function jobHost(home: AccountHome): Promise<JobHost> {
     calls,
     hook: undefined,
     jobs,
+    launcher: (machines = nothing) => new Launcher({ ...home.fresh(), machines, key, url: origin }),
     async open(build, stage, name) {
       count += 1;
       const token = name ?? `waiter-${count}`;
-      const id = await jobs().open(build, stage, token);
+      const { ticket } = await host.launcher().start(build, stage, 'linux/amd64', token);
       waiter(token).heard = Date.now();
-      return { ...id, waiter: token, ticket: { url: `${origin}/api/v1/jobs/${build}/${stage}`, token: id.token } };
+      return { waiter: token, ticket };
     },
     async ask(ticket, name, body = {}) {
       const answer = await fetch(`${ticket.url}/${name}`, {

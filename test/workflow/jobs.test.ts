@@ -191,7 +191,7 @@ test('a layer that is not what its runner says fails the build, and is never kno
   await expect(runStageStep(a.build, 0, home.fresh())).rejects.toMatchObject({
     code: expect.stringMatching(/INVALID_ARCHIVE|DIGEST_MISMATCH/),
   });
-  expect(await failStep(a.build, 'x', home.fresh())).toMatchObject({ state: 'failed' });
+  expect(await failStep(a.build, {}, home.fresh())).toMatchObject({ state: 'failed' });
   expect(await new LayerRecords(home.table, home.blobs).get(diffId)).toBeUndefined();
 });
 
@@ -254,5 +254,5 @@ test('completing twice is completing once; nothing is taken afterwards', async (
     await host.open(a.build, 0);
   }
   await expect(host.open(a.build, 0)).rejects.toMatchObject({ code: 'SANDBOX' });
-  expect(await failStep(a.build, 'x', home.fresh())).toMatchObject({ state: 'failed', failure: { code: 'SANDBOX' } });
+  expect(await failStep(a.build, {}, home.fresh())).toMatchObject({ state: 'failed', failure: { code: 'SANDBOX' } });
 });

@@ -93,7 +93,7 @@ test('each state run a second time changes nothing', async () => {
   expect(await twice(() => readyStages(id, home.fresh()))).toEqual({ stages: [], done: true });
   const finished = await twice(() => finishStep(id, home.fresh()));
   expect(finished.state).toBe('succeeded');
-  expect(await failStep(id, 'late', home.fresh())).toEqual(finished);
+  expect(await failStep(id, {}, home.fresh())).toEqual(finished);
 });
 
 test('a stage that fails ends the build with its place and its words', async () => {
@@ -119,7 +119,7 @@ test('a build that is cancelled stops at its next state, and ends as cancelled',
   await planBuildStep(id, home.fresh());
   await home.fresh().records.requestCancel(id);
   await expect(runStageStep(id, 0, home.fresh())).rejects.toMatchObject({ code: 'CANCELLED' });
-  const build = await failStep(id, 'whatever', home.fresh());
+  const build = await failStep(id, {}, home.fresh());
   expect(build).toMatchObject({ state: 'cancelled' });
 });
 
@@ -136,7 +136,7 @@ test('a RUN that nobody has done asks for a runner, and the log stays open for i
     .filter((name) => name.startsWith('[') && !name.startsWith('[internal'));
   expect(starts).toEqual([expect.stringMatching(/FROM base/), expect.stringMatching(/COPY/), expect.stringMatching(/RUN make/)]);
   expect(events.some((e) => e.type === 'failed')).toBe(false);
-  const end = await failStep(id, 'no runner', home.fresh());
+  const end = await failStep(id, { cause: 'no runner' }, home.fresh());
   expect(end.failure?.message).toContain('no runner');
 });
 
@@ -151,7 +151,7 @@ test('with --no-cache a stage is built anew, but not again by its second process
     const copy = (await eventsOf(home, id)).filter((e) => e.type === 'done');
     expect(copy.at(-1)).not.toHaveProperty('cached');
     // As if the first process had died while it had the log.
-    await home.disk.table.put(workKeys.log(id, 'stage-0'), { attempt: 1, next: 0, started: 0, done: 0, taken: true });
+    await home.disk.table.put(workKeys.log(id, 'stage-0'), { attempt: 1, next: 0, started: 0, done: 0, owner: 'who died' });
     await runStageStep(id, 0, home.fresh());
     expect((await eventsOf(home, id)).filter((e) => e.type === 'done').at(-1)).toMatchObject({ cached: true });
   }
