@@ -25,7 +25,7 @@ export default defineConfig({
         globalSetup: ['test/support/aws-for-run.ts'],
       }),
       project('golden', ['test/golden/**/*.test.ts']),
-      project('infra', ['test/infra/**/*.test.ts'], { testTimeout: 120_000 }),
+      project('infra', ['test/infra/**/*.test.ts'], { testTimeout: 120_000, hookTimeout: 120_000 }),
       // Deploys the stack to a local AWS of its own: half a minute before the first test.
       project('account', ['test/account/**/*.test.ts'], { testTimeout: 120_000, hookTimeout: 180_000, fileParallelism: false }),
       project('e2e', ['test/e2e/**/*.test.ts'], { testTimeout: 300_000, hookTimeout: 300_000, fileParallelism: false }),

@@ -44,8 +44,9 @@ const awsClients = (env: Environment): RunnerClients => ({
 });
 
 /**
- * SLIPWAY_MICROVM_IMAGE (an ARN), SLIPWAY_CODEBUILD_AMD64 and SLIPWAY_CODEBUILD_ARM64 (names of projects); what is absent is not used.
- * CodeBuild's machines have no right to read anything: they get SLIPWAY_RUNNER_PROGRAM (`s3://...`) as a presigned URL.
+ * SLIPWAY_RUNNER_ARM64 and SLIPWAY_RUNNER_AMD64 say what executes RUN there: `microvm:` and the ARN of an image, or `codebuild:` and the
+ * name of a project. Absent: nothing does. CodeBuild's machines have no right to read anything: they get SLIPWAY_RUNNER_PROGRAM
+ * (`s3://...`) as a presigned URL.
  */
 export function openMachines(env: Environment, clients: RunnerClients = awsClients(env)): Machines {
   const microvms = new Microvms(env, clients.microvms);
@@ -61,8 +62,7 @@ export function openMachines(env: Environment, clients: RunnerClients = awsClien
     start: async (platform, ticket, name) => forPlatform(platform).start(platform, ticket, name),
     find: async (platform, ticket, name) => forPlatform(platform).find(platform, ticket, name),
     async stop(handle) {
-      const [kind, ...rest] = handle.split(':');
-      const id = rest.join(':');
+      const [kind, id] = split(handle);
       try {
         await (kind === 'microvm' ? microvms : codebuild).stop(id);
       } catch (error) {
@@ -76,7 +76,19 @@ interface Kind extends Machines {
   takes(platform: string): boolean;
 }
 
-const architectureOf = (platform: string): string | undefined => platform.split('/')[1];
+/** What comes before the first colon, and after it. */
+function split(text: string): readonly [kind: string, name: string] {
+  const at = text.indexOf(':');
+  return [text.slice(0, Math.max(at, 0)), text.slice(at + 1)];
+}
+
+/** What executes RUN for a platform, if it is of this kind. */
+function runnerOf(env: Environment, platform: string, kind: 'microvm' | 'codebuild'): string | undefined {
+  const [, architecture] = platform.split('/');
+  const said = { amd64: env.SLIPWAY_RUNNER_AMD64, arm64: env.SLIPWAY_RUNNER_ARM64 }[architecture ?? ''];
+  const [is, name] = split(said ?? '');
+  return is === kind ? name : undefined;
+}
 
 class Microvms implements Kind {
   readonly #env: Environment;
@@ -88,16 +100,14 @@ class Microvms implements Kind {
   }
 
   takes(platform: string): boolean {
-    return architectureOf(platform) === 'arm64' && Boolean(this.#env.SLIPWAY_MICROVM_IMAGE);
+    return runnerOf(this.#env, platform, 'microvm') !== undefined;
   }
 
-  async start(_platform: string, ticket: JobTicket, name: string): Promise<string> {
-    const { SLIPWAY_MICROVM_IMAGE: image, SLIPWAY_MICROVM_VERSION: version } = this.#env;
+  async start(platform: string, ticket: JobTicket, name: string): Promise<string> {
     try {
       const { microvmId } = await this.#client.send(
         new RunMicrovmCommand({
-          imageIdentifier: image,
-          ...(version ? { imageVersion: version } : {}),
+          imageIdentifier: runnerOf(this.#env, platform, 'microvm'),
           // No execution role: there is nothing to be had from the metadata address. No idle policy: its work is outbound.
           maximumDurationInSeconds: maximumSeconds,
           runHookPayload: JSON.stringify(ticket),
@@ -144,13 +154,11 @@ class Codebuild implements Kind {
   }
 
   takes(platform: string): boolean {
-    return Boolean(this.#project(platform));
+    return this.#project(platform) !== undefined;
   }
 
   #project(platform: string): string | undefined {
-    const { SLIPWAY_CODEBUILD_ARM64: arm64, SLIPWAY_CODEBUILD_AMD64: amd64 } = this.#env;
-    const architecture = architectureOf(platform);
-    return architecture === 'arm64' ? arm64 : architecture === 'amd64' ? amd64 : undefined;
+    return runnerOf(this.#env, platform, 'codebuild');
   }
 
   async start(platform: string, ticket: JobTicket, name: string): Promise<string> {

@@ -30,6 +30,8 @@ export interface StepFunctionsBuildsOptions {
   readonly table: Table;
   /** Milliseconds for which following a build holds its request open; after that the client asks again. */
   readonly followFor?: number;
+  /** Milliseconds after the first event of an answer in which it ends. Absent: it goes on. For gateways that pass on whole answers only. */
+  readonly gather?: number;
 }
 
 const nameOf = (error: unknown): string => (error instanceof Error ? error.name : '');
@@ -83,9 +85,10 @@ export class StepFunctionsBuilds implements BuildService {
   }
 
   async *events(id: string, options: FollowOptions = {}): AsyncGenerator<NumberedEvent> {
-    const { records, followFor = 25_000 } = this.#options;
+    const { records, followFor = 25_000, gather } = this.#options;
     await this.#settled(id);
-    yield* followEvents(records, id, options, { least: 250, most: 1000, limit: followFor });
+    const times = { least: 250, most: 1000, limit: followFor, ...(gather === undefined ? {} : { gather }) };
+    yield* followEvents(records, id, options, times);
   }
 
   page(id: string, page: { readonly after: number; readonly limit: number }): Promise<readonly NumberedEvent[]> {

@@ -8,16 +8,15 @@ import { storedContext } from '../shared/build/stored-context.ts';
 import { storedLayers } from '../shared/build/stored-layers.ts';
 import { TocTap } from '../shared/build/toc-tap.ts';
 import { pullImage } from '../shared/client/pull.ts';
-import { openRemotes } from '../shared/client/remotes.ts';
 import { SlipwayError } from '../shared/errors.ts';
 import { CompressPool } from '../shared/layer/compress-pool.ts';
 import { LayerRecords } from '../shared/layer/record.ts';
 import { parsePlatform } from '../shared/oci/platform.ts';
 import { parseReference, withDefaultTag } from '../shared/oci/reference.ts';
 import { TableCatalog } from '../shared/store/catalog-table.ts';
-import { version } from '../shared/version.ts';
 import type { WorkflowPorts } from '../shared/workflow/steps.ts';
 import type { Environment } from './environment.ts';
+import { openRemotesOf } from './remotes.ts';
 import { openBlobs, openTable } from './stores.ts';
 
 const clock = Date.now;
@@ -34,7 +33,7 @@ export async function openWorkflow(env: Environment): Promise<WorkflowPorts> {
   const blobs = await openBlobs(env, table);
   const catalog = new TableCatalog({ table, blobs, clock });
   const layerRecords = new LayerRecords(table, blobs);
-  const remotes = openRemotes({ env: remoteEnv(env), now: clock, version });
+  const remotes = openRemotesOf(env);
   const host = parsePlatform(env.SLIPWAY_PLATFORM || 'linux/arm64');
   return {
     records: new BuildRecords({ table, blobs, clock }),
@@ -67,14 +66,6 @@ export async function openWorkflow(env: Environment): Promise<WorkflowPorts> {
     clock,
   };
 }
-
-/** Nothing of the function's own credentials is in it. */
-const remoteEnv = (env: Environment): Environment => ({
-  PATH: env.PATH,
-  HOME: '/tmp',
-  DOCKER_CONFIG: env.SLIPWAY_DOCKER_CONFIG,
-  SLIPWAY_INSECURE_REGISTRIES: env.SLIPWAY_INSECURE_REGISTRIES,
-});
 
 /**
  * A state of the state machine as a Lambda handler. An error keeps its code as its name, which is what Retry and Catch of the machine

@@ -8,7 +8,19 @@ import type { FrontProps } from './front.ts';
 import { Slipway, type SlipwayProps } from './slipway.ts';
 
 /** `local`: for emulators, see docs/verified.md for what differs. */
-const settings = ['stage', 'domain', 'certificate', 'hostedZone', 'anonymousPull', 'localUrl', 'accountLogRole'] as const;
+const settings = [
+  'stage',
+  'domain',
+  'certificate',
+  'hostedZone',
+  'anonymousPull',
+  'accountLogRole',
+  'runArm64',
+  'runAmd64',
+  'platform',
+  'localUrl',
+  'localRunners',
+] as const;
 
 const app = new App();
 const setting = (name: (typeof settings)[number]): string | undefined => {
@@ -20,6 +32,8 @@ const local = setting('stage') === 'local';
 const stack = new Stack(app, local ? 'slipway-local' : 'slipway', {
   description: 'Slipway: container images without a daemon',
   terminationProtection: !local,
+  // Where the CDK is told, the Region decides whether there are MicroVMs.
+  ...(local ? {} : { env: { account: process.env.CDK_DEFAULT_ACCOUNT, region: process.env.CDK_DEFAULT_REGION } }),
 });
 
 function front(): FrontProps {
@@ -42,11 +56,46 @@ function front(): FrontProps {
   };
 }
 
+/** One of the words, or undefined where nothing is said. */
+function oneOf<Word extends string>(name: (typeof settings)[number], words: readonly Word[]): Word | undefined {
+  const said = setting(name);
+  if (said === undefined) return undefined;
+  const word = words.find((one) => one === said);
+  if (word === undefined) throw new Error(`-c ${name}=${said}: one of ${words.join(', ')} is expected`);
+  return word;
+}
+
+function builds(): Pick<SlipwayProps, 'runners' | 'platform'> {
+  const arm64 = oneOf('runArm64', ['microvm', 'codebuild', 'none']);
+  const amd64 = oneOf('runAmd64', ['codebuild', 'none']);
+  const platform = oneOf('platform', ['linux/arm64', 'linux/amd64']);
+  return {
+    runners: { ...(arm64 === undefined ? {} : { arm64 }), ...(amd64 === undefined ? {} : { amd64 }) },
+    ...(platform === undefined ? {} : { platform }),
+  };
+}
+
+/** What emulators need to be told, and what they have no service for (docs/verified.md). */
+function emulated(): SlipwayProps {
+  const runners = setting('localRunners');
+  return {
+    removalPolicy: RemovalPolicy.DESTROY,
+    platform: process.arch === 'x64' ? 'linux/amd64' : 'linux/arm64',
+    runners: { arm64: 'codebuild', amd64: 'codebuild' },
+    functionEnvironment: {
+      SLIPWAY_S3_PATH_STYLE: 'true',
+      // The SDK's own names for where a service is.
+      ...(runners === undefined ? {} : { AWS_ENDPOINT_URL_CODEBUILD: runners, AWS_ENDPOINT_URL_LAMBDA_MICROVMS: runners }),
+    },
+  };
+}
+
 const props: SlipwayProps = {
+  ...builds(),
   front: front(),
   anonymousPull: (setting('anonymousPull') ?? '').split(',').filter((pattern) => pattern !== ''),
   accountLogRole: setting('accountLogRole') !== 'false',
-  ...(local ? { removalPolicy: RemovalPolicy.DESTROY, functionEnvironment: { SLIPWAY_S3_PATH_STYLE: 'true' } } : {}),
+  ...(local ? emulated() : {}),
 };
 new Slipway(stack, 'Slipway', props);
 Validations.of(app).addPlugins(new AwsSolutionsChecks(app));

@@ -1,13 +1,15 @@
-// The deployed programs: Node 24 on arm64, each one file bundled by esbuild, each with a role of its own.
+// The deployed programs: Node 24 on arm64, each bundled by esbuild, each with a role of its own.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
+import { type Duration, RemovalPolicy, Size } from 'aws-cdk-lib';
 import { Effect, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
-import { Architecture, Runtime } from 'aws-cdk-lib/aws-lambda';
+import { Architecture, Code, Function as LambdaFunction, Runtime } from 'aws-cdk-lib/aws-lambda';
 import { NodejsFunction, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
+import { acknowledgeWildcard } from './acknowledge.ts';
+import { programAsset } from './program-bundle.ts';
 import type { Storage } from './storage.ts';
 
 /** The package: everything is found from here, whatever app the construct is used in. */
@@ -22,11 +24,15 @@ export interface ProgramProps {
   readonly timeout: Duration;
   readonly environment: Readonly<Record<string, string>>;
   readonly logRetention: RetentionDays;
+  /** It starts threads, whose files come with it. */
+  readonly threads?: true;
+  /** MiB of /tmp. 512 when absent. */
+  readonly disk?: number;
 }
 
 /** One function with its log group and its role, which may write that log and nothing else until it is granted more. */
 export class Program extends Construct {
-  readonly function: NodejsFunction;
+  readonly function: LambdaFunction;
 
   constructor(scope: Construct, id: string, props: ProgramProps) {
     super(scope, id);
@@ -34,10 +40,8 @@ export class Program extends Construct {
     const role = new Role(this, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
     const entry = join(root, 'functions', props.folder, 'handler.ts');
     if (!existsSync(entry)) throw new Error(`${entry} is missing: is the package whole?`);
-    this.function = new NodejsFunction(this, 'Function', {
+    const common = {
       description: props.description,
-      entry,
-      handler: 'handler',
       runtime: Runtime.NODEJS_24_X,
       architecture: Architecture.ARM_64,
       memorySize: props.memory,
@@ -45,11 +49,26 @@ export class Program extends Construct {
       role,
       logGroup,
       environment: { ...props.environment },
-      projectRoot: root,
-      depsLockFilePath: join(root, 'package-lock.json'),
-      awsSdkConnectionReuse: false,
-      bundling: bundlingOptions,
-    });
+      ...(props.disk === undefined ? {} : { ephemeralStorageSize: Size.mebibytes(props.disk) }),
+    };
+    if (props.threads) {
+      const { path, options } = programAsset(props.folder);
+      this.function = new LambdaFunction(this, 'Function', {
+        ...common,
+        handler: 'handler.handler',
+        code: Code.fromAsset(path, options),
+      });
+    } else {
+      this.function = new NodejsFunction(this, 'Function', {
+        ...common,
+        entry,
+        handler: 'handler',
+        projectRoot: root,
+        depsLockFilePath: join(root, 'package-lock.json'),
+        awsSdkConnectionReuse: false,
+        bundling: bundlingOptions,
+      });
+    }
     logGroup.grantWrite(role);
   }
 }
@@ -131,11 +150,11 @@ export function grantObjects(program: Program, storage: Storage): void {
     new PolicyStatement({ sid: 'TellMissing', actions: ['s3:ListBucket'], resources: [bucket.bucketArn] }),
   );
   grantKey(program, bucket.encryptionKey);
-  const arn = `<${Stack.of(program).getLogicalId(bucket.node.defaultChild as never)}.Arn>`;
-  for (const folder of ['blobs', 'uploads']) {
-    Validations.of(program).acknowledge({
-      id: `AwsSolutions-IAM5[Resource::${arn}/${folder}/*]`,
-      reason: 'Object keys are digests and random ids: they cannot be listed in a policy. The two folders are all there is.',
-    });
+  for (const folder of folders) {
+    acknowledgeWildcard(
+      program,
+      folder,
+      'Object keys are digests and random ids: they cannot be listed in a policy. The two folders are all there is.',
+    );
   }
 }

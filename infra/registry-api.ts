@@ -1,4 +1,4 @@
-// The REST API in front of the registry. docker needs three things of it that only a REST API has: a 401 with WWW-Authenticate (the
+// The REST API in front of the registry and the control API. docker needs three things of it that only a REST API has: a 401 with WWW-Authenticate (the
 // gateway renames a function's own), bodies byte for byte, and, through what stands in front (front.ts), `/v2/` at the root.
 import { Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
 import {
@@ -9,6 +9,7 @@ import {
   type IResource,
   LambdaIntegration,
   LogGroupLogDestination,
+  type Method,
   MethodLoggingLevel,
   RequestAuthorizer,
   ResponseType,
@@ -22,6 +23,10 @@ export interface RegistryApiProps {
   readonly registry: Program;
   readonly token: Program;
   readonly authorizer: Program;
+  /** The control API. */
+  readonly control: Program;
+  /** What runners speak to. */
+  readonly jobs: Program;
   readonly logRetention: RetentionDays;
   /** Requests a second, and how many at once above that. */
   readonly throttle: { readonly rate: number; readonly burst: number };
@@ -44,7 +49,7 @@ export class RegistryApi extends Construct {
     super(scope, id);
     const log = new LogGroup(this, 'Log', { retention: props.logRetention, removalPolicy: RemovalPolicy.DESTROY });
     this.api = new RestApi(this, 'Api', {
-      description: 'Slipway: container registry',
+      description: 'Slipway: container registry and builds',
       endpointTypes: [EndpointType.REGIONAL],
       disableExecuteApiEndpoint: props.hideOwnHost,
       // Everything is bytes: a manifest re-encoded as text would be another manifest.
@@ -99,16 +104,29 @@ export class RegistryApi extends Construct {
     for (const method of writing) {
       paths.addMethod(method, registry, { authorizationType: AuthorizationType.CUSTOM, authorizer: writers });
     }
+    const control = new LambdaIntegration(props.control.function, { allowTestInvoke: false });
+    const api = this.api.root.addResource('api');
+    const about = api.addResource('v1');
+    const controlled = about.addProxy({ anyMethod: false });
+    for (const resource of [api.addResource('openapi.json'), about, controlled]) {
+      resource.addMethod('GET', control, { authorizationType: AuthorizationType.CUSTOM, authorizer: readers });
+    }
+    for (const method of ['POST', 'PUT', 'DELETE']) {
+      controlled.addMethod(method, control, { authorizationType: AuthorizationType.CUSTOM, authorizer: writers });
+    }
+    const jobs = new LambdaIntegration(props.jobs.function, { allowTestInvoke: false });
+    const called = about.addResource('jobs').addProxy({ anyMethod: false });
+    this.#open(
+      called.addMethod('POST', jobs, { authorizationType: AuthorizationType.NONE }),
+      'Each call shows the token of one job, which the function checks itself; the authorizer’s tokens open nothing here.',
+    );
     const token = new LambdaIntegration(props.token.function, { allowTestInvoke: false });
     const tokens = this.api.root.addResource('token');
     for (const method of ['GET', 'POST']) {
-      const open = tokens.addMethod(method, token, { authorizationType: AuthorizationType.NONE });
-      for (const rule of ['AwsSolutions-APIG4', 'AwsSolutions-COG4']) {
-        Validations.of(open).acknowledge({
-          id: rule,
-          reason: 'Here names and passwords are exchanged for tokens; the function checks them itself.',
-        });
-      }
+      this.#open(
+        tokens.addMethod(method, token, { authorizationType: AuthorizationType.NONE }),
+        'Here names and passwords are exchanged for tokens; the function checks them itself.',
+      );
     }
     Validations.of(this.api).acknowledge(
       {
@@ -151,6 +169,11 @@ export class RegistryApi extends Construct {
       `the registry could not be asked; if this was an upload: ${tooLarge}`,
     );
     this.#respond('Fault', ResponseType.DEFAULT_5XX, undefined, 'UNAVAILABLE', 'the registry cannot answer now: try again');
+  }
+
+  /** What asks for no token of ours at the door. */
+  #open(method: Method, reason: string): void {
+    for (const rule of ['AwsSolutions-APIG4', 'AwsSolutions-COG4']) Validations.of(method).acknowledge({ id: rule, reason });
   }
 
   #respond(

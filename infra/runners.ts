@@ -1,6 +1,6 @@
 // Machines that execute RUN: a MicroVM image (arm64) and privileged CodeBuild projects (amd64, arm64). None of them has a role that may do
 // more than write its own log; all they are given is the ticket of a job.
-import { Aws, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
+import { ArnFormat, Aws, RemovalPolicy, Stack, Token, Validations } from 'aws-cdk-lib';
 import {
   BuildSpec,
   ComputeType,
@@ -14,59 +14,81 @@ import { CfnMicrovmImage } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Asset } from 'aws-cdk-lib/aws-s3-assets';
 import { Construct } from 'constructs';
-import { bundleProgram } from './program-bundle.ts';
+import { acknowledgeWildcard } from './acknowledge.ts';
+import type { Program } from './functions.ts';
+import { programAsset } from './program-bundle.ts';
 import { runnerBuildspec } from './runner-buildspec.ts';
 
+/** What a RUN is executed by, for each architecture that a build may be for. */
 export interface RunnersProps {
-  /** MicroVMs where the Region has them. Off for Regions without, and for emulators: arm64 is then CodeBuild's too. */
-  readonly microvms: boolean;
+  /**
+   * `microvm` where the stack's Region is known to have them (`microvmRegions`), else `codebuild`. `none`: such builds are refused at their
+   * first RUN that is not in the cache.
+   */
+  readonly arm64?: 'microvm' | 'codebuild' | 'none';
+  /** `codebuild` when absent: MicroVMs are arm64 only. */
+  readonly amd64?: 'codebuild' | 'none';
   /** MiB that a MicroVM has at rest; it bursts to four times as much. 2048 when absent. */
   readonly microvmMemory?: 512 | 1024 | 2048 | 4096 | 8192;
   /** Size of the CodeBuild machines. MEDIUM when absent. */
   readonly computeType?: ComputeType;
-  /** False leaves CodeBuild out. */
-  readonly codebuild?: boolean;
-  readonly logRetention: RetentionDays;
 }
+
+/** Where MicroVMs were when they were announced. */
+export const microvmRegions: readonly string[] = ['us-east-1', 'us-east-2', 'us-west-2', 'ap-northeast-1', 'eu-west-1'];
 
 const hooksPort = 9000;
 
+type Props = RunnersProps & { readonly logRetention: RetentionDays };
+
 export class Runners extends Construct {
   readonly image: CfnMicrovmImage | undefined;
-  readonly projects: Readonly<Record<'amd64' | 'arm64', Project>> | undefined;
+  readonly projects: Readonly<Partial<Record<'amd64' | 'arm64', Project>>>;
   /** A zip: what a MicroVM's image is built from, and what a CodeBuild machine fetches by a URL that it is given. */
-  readonly program: Asset;
-  /** What functions/runners.ts reads. */
+  readonly program: Asset | undefined;
+  /** What functions/runners.ts reads: one variable for each architecture that has a runner. */
   readonly environment: Readonly<Record<string, string>>;
 
-  constructor(scope: Construct, id: string, props: RunnersProps) {
+  constructor(scope: Construct, id: string, props: Props) {
     super(scope, id);
-    this.program = new Asset(this, 'Program', { path: bundleProgram('runner', ['Dockerfile']) });
-    this.image = props.microvms ? this.#microvm(this.program, props) : undefined;
-    this.projects =
-      props.codebuild === false
-        ? undefined
-        : {
-            amd64: this.#project('Amd64', LinuxBuildImage.AMAZON_LINUX_2023_6, props),
-            arm64: this.#project('Arm64', LinuxArmBuildImage.AMAZON_LINUX_2023_STANDARD_4_0, props),
-          };
+    const { amd64 = 'codebuild', arm64 = this.#usualArm64() } = props;
+    if (amd64 === 'none' && arm64 === 'none') {
+      this.projects = {};
+      this.environment = {};
+      return;
+    }
+    const { path, options } = programAsset('runner', ['Dockerfile']);
+    this.program = new Asset(this, 'Program', { path, ...options });
+    this.image = arm64 === 'microvm' ? this.#microvm(this.program, props) : undefined;
+    this.projects = {
+      ...(amd64 === 'codebuild' ? { amd64: this.#project('Amd64', LinuxBuildImage.AMAZON_LINUX_2023_6, props) } : {}),
+      ...(arm64 === 'codebuild'
+        ? { arm64: this.#project('Arm64', LinuxArmBuildImage.AMAZON_LINUX_2023_STANDARD_4_0, props) }
+        : {}),
+    };
+    const named = Object.entries(this.projects);
     this.environment = {
-      ...(this.image === undefined ? {} : { SLIPWAY_MICROVM_IMAGE: this.image.attrImageArn }),
-      ...(this.projects === undefined
-        ? {}
-        : {
-            SLIPWAY_CODEBUILD_AMD64: this.projects.amd64.projectName,
-            SLIPWAY_CODEBUILD_ARM64: this.projects.arm64.projectName,
-            SLIPWAY_RUNNER_PROGRAM: this.program.s3ObjectUrl,
-          }),
+      ...(this.image === undefined ? {} : { SLIPWAY_RUNNER_ARM64: `microvm:${this.image.attrImageArn}` }),
+      ...Object.fromEntries(
+        named.map(([architecture, { projectName }]) => [
+          `SLIPWAY_RUNNER_${architecture.toUpperCase()}`,
+          `codebuild:${projectName}`,
+        ]),
+      ),
+      ...(named.length === 0 ? {} : { SLIPWAY_RUNNER_PROGRAM: this.program.s3ObjectUrl }),
     };
   }
 
+  #usualArm64(): 'microvm' | 'codebuild' {
+    const { region } = Stack.of(this);
+    return !Token.isUnresolved(region) && microvmRegions.includes(region) ? 'microvm' : 'codebuild';
+  }
+
   /** The right to start and stop runners, and to give them nothing. */
-  grantStart(grantee: IGrantable): void {
-    const { image, projects } = this;
+  grantUse(program: Program): void {
+    const { image } = this;
     if (image !== undefined) {
-      grantee.grantPrincipal.addToPrincipalPolicy(
+      program.function.addToRolePolicy(
         new PolicyStatement({
           sid: 'Microvms',
           // A MicroVM has no ARN of its own: the right to end it is on its image.
@@ -74,29 +96,29 @@ export class Runners extends Construct {
           resources: [image.attrImageArn],
         }),
       );
-      grantee.grantPrincipal.addToPrincipalPolicy(
+      program.function.addToRolePolicy(
         new PolicyStatement({
           sid: 'DefaultConnectors',
           actions: ['lambda:PassNetworkConnector'],
-          resources: [`arn:${Aws.PARTITION}:lambda:${Aws.REGION}:aws:network-connector:aws-network-connector:*`],
+          resources: ['HTTP_INGRESS', 'INTERNET_EGRESS'].map(connectorArn),
         }),
       );
     }
-    if (projects !== undefined) {
-      grantee.grantPrincipal.addToPrincipalPolicy(
-        new PolicyStatement({
-          sid: 'CodeBuild',
-          // The last two find a build that was started by a launcher that died before it could say so.
-          actions: ['codebuild:StartBuild', 'codebuild:StopBuild', 'codebuild:ListBuildsForProject', 'codebuild:BatchGetBuilds'],
-          resources: [projects.amd64.projectArn, projects.arm64.projectArn],
-        }),
-      );
-      // To sign the URL with: the machines themselves may read nothing.
-      readProgram(grantee, this.program);
-    }
+    const projects = Object.values(this.projects).map(({ projectArn }) => projectArn);
+    if (projects.length === 0 || this.program === undefined) return;
+    program.function.addToRolePolicy(
+      new PolicyStatement({
+        sid: 'CodeBuild',
+        // The last two find a build that was started by a launcher that died before it could say so.
+        actions: ['codebuild:StartBuild', 'codebuild:StopBuild', 'codebuild:ListBuildsForProject', 'codebuild:BatchGetBuilds'],
+        resources: projects,
+      }),
+    );
+    // To sign the URL with: the machines themselves may read nothing.
+    readProgram(program.function, this.program);
   }
 
-  #microvm(program: Asset, { microvmMemory = 2048, logRetention }: RunnersProps): CfnMicrovmImage {
+  #microvm(program: Asset, { microvmMemory = 2048, logRetention }: Props): CfnMicrovmImage {
     const stack = Stack.of(this);
     const log = new LogGroup(this, 'ImageLog', { retention: logRetention, removalPolicy: RemovalPolicy.DESTROY });
     const role = new Role(this, 'ImageRole', {
@@ -142,15 +164,13 @@ export class Runners extends Construct {
         },
       },
       environmentVariables: [],
-      egressNetworkConnectors: [
-        `arn:${Aws.PARTITION}:lambda:${Aws.REGION}:aws:network-connector:aws-network-connector:INTERNET_EGRESS`,
-      ],
+      egressNetworkConnectors: [connectorArn('INTERNET_EGRESS')],
       logging: { cloudWatch: { logGroup: log.logGroupName } },
     });
     return image;
   }
 
-  #project(id: string, buildImage: IBuildImage, { computeType, logRetention }: RunnersProps): Project {
+  #project(id: string, buildImage: IBuildImage, { computeType, logRetention }: Props): Project {
     const logGroup = new LogGroup(this, `${id}Log`, { retention: logRetention, removalPolicy: RemovalPolicy.DESTROY });
     const role = new Role(this, `${id}Role`, {
       description: 'Writes the log of one CodeBuild project, nothing else',
@@ -165,6 +185,16 @@ export class Runners extends Construct {
       logging: { cloudWatch: { logGroup } },
       buildSpec: BuildSpec.fromObject(runnerBuildspec),
     });
+    acknowledgeWildcard(
+      role,
+      Stack.of(this).formatArn({
+        service: 'logs',
+        resource: 'log-group',
+        resourceName: `/aws/codebuild/${project.projectName}:*`,
+        arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+      }),
+      'The streams of the project’s own log group.',
+    );
     Validations.of(project).acknowledge(
       {
         id: 'AwsSolutions-CB3',
@@ -175,6 +205,10 @@ export class Runners extends Construct {
     return project;
   }
 }
+
+/** Of AWS's own connectors, which a MicroVM has when none is named. */
+const connectorArn = (name: string): string =>
+  `arn:${Aws.PARTITION}:lambda:${Aws.REGION}:aws:network-connector:aws-network-connector:${name}`;
 
 /** This one object: the bucket of assets holds what other stacks are made of. */
 function readProgram(grantee: IGrantable, program: Asset): void {

@@ -4,10 +4,12 @@ import type { IAlarmAction } from 'aws-cdk-lib/aws-cloudwatch';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
+import { BuildWorkflow } from './build-workflow.ts';
 import { Front, type FrontProps } from './front.ts';
 import { grantAccounts, grantObjects, grantRecords, Program } from './functions.ts';
 import { Monitoring } from './monitoring.ts';
 import { RegistryApi } from './registry-api.ts';
+import { Runners, type RunnersProps } from './runners.ts';
 import { Storage, type StorageProps } from './storage.ts';
 
 export interface SlipwayProps {
@@ -31,6 +33,12 @@ export interface SlipwayProps {
   readonly throttle?: { readonly rate: number; readonly burst: number };
   /** False where the account has a role for API Gateway's logs already: there is one for all APIs of a Region. True when absent. */
   readonly accountLogRole?: boolean;
+  /** What RUN is executed by. MicroVMs for arm64 where the Region has them, CodeBuild for the rest, when absent. */
+  readonly runners?: RunnersProps;
+  /** What a build is for whose request names no platform. `linux/arm64` when absent. */
+  readonly platform?: 'linux/arm64' | 'linux/amd64';
+  /** Stages of one build that are executed at the same time. 10 when absent. */
+  readonly stagesAtOnce?: number;
   /** More variables for every function: for emulators, which need to be told more. */
   readonly functionEnvironment?: Readonly<Record<string, string>>;
 }
@@ -39,6 +47,8 @@ export class Slipway extends Construct {
   readonly storage: Storage;
   readonly api: RegistryApi;
   readonly front: Front;
+  readonly runners: Runners;
+  readonly builds: BuildWorkflow;
   readonly monitoring: Monitoring;
   /** Creates and removes accounts; whoever may invoke it may let people in. */
   readonly accounts: Program;
@@ -92,10 +102,21 @@ export class Slipway extends Construct {
     grantAccounts(this.accounts, this.storage, 'write');
     for (const program of [registry, token, authorizer]) this.storage.tokenSecret.grantRead(program.function);
 
+    this.runners = new Runners(this, 'Runners', { ...props.runners, logRetention });
+    this.builds = new BuildWorkflow(this, 'Builds', {
+      storage: this.storage,
+      runners: this.runners,
+      environment: { SLIPWAY_PLATFORM: props.platform ?? 'linux/arm64', ...environment },
+      logRetention,
+      ...(props.stagesAtOnce === undefined ? {} : { concurrency: props.stagesAtOnce }),
+    });
+
     this.api = new RegistryApi(this, 'Api', {
       registry,
       token,
       authorizer,
+      control: this.builds.api,
+      jobs: this.builds.jobs,
       logRetention,
       throttle: props.throttle ?? { rate: 500, burst: 1000 },
       accountLogRole: props.accountLogRole ?? true,
@@ -106,17 +127,20 @@ export class Slipway extends Construct {
     for (const program of [registry, token, authorizer]) {
       program.function.addEnvironment('SLIPWAY_AUDIENCE', this.front.host);
     }
+    this.builds.addFront(this.front.url, this.front.host);
     this.monitoring = new Monitoring(this, 'Monitoring', {
       api: this.api.api,
       storage: this.storage,
       programs: { Registry: registry, Token: token, Authorizer: authorizer, Accounts: this.accounts },
+      builds: this.builds,
+      runners: this.runners,
       alarmActions: props.alarmActions ?? [],
     });
 
     const output = (name: string, value: string, description: string): void => {
       new CfnOutput(this, name, { value, description }).overrideLogicalId(name);
     };
-    output('Endpoint', this.front.url, 'Where the registry is');
+    output('Endpoint', this.front.url, 'Where the registry is, and builds: the value of SLIPWAY_ENDPOINT');
     output('Host', this.front.host, 'What comes before the first slash in an image’s name');
     output('StageUrl', this.api.api.url, 'What stands behind the endpoint: for a proxy of your own');
     output('AccountsFunction', this.accounts.function.functionName, 'Creates and removes accounts');

@@ -11,6 +11,8 @@ export interface FollowTimes {
   readonly most?: number;
   /** Milliseconds after which it ends, wherever the build is. */
   readonly limit?: number;
+  /** Milliseconds after the first event in which it ends, wherever the build is. Absent: it goes on. */
+  readonly gather?: number;
 }
 
 const pageSize = 500;
@@ -20,9 +22,9 @@ export async function* followEvents(
   records: Pick<BuildRecords, 'events' | 'get'>,
   id: string,
   { after = 0, signal }: FollowOptions,
-  { least = 50, most = 1000, limit = Number.POSITIVE_INFINITY }: FollowTimes = {},
+  { least = 50, most = 1000, limit = Number.POSITIVE_INFINITY, gather = Number.POSITIVE_INFINITY }: FollowTimes = {},
 ): AsyncGenerator<NumberedEvent> {
-  const until = performance.now() + limit;
+  let until = performance.now() + limit;
   let wait = least;
   let over = false;
   for (let at = after; ; ) {
@@ -32,6 +34,7 @@ export async function* followEvents(
       at = numbered.number;
       if (numbered.event.type === 'result' || numbered.event.type === 'error') return;
     }
+    if (events.length > 0) until = Math.min(until, performance.now() + gather);
     // Asked for what comes after its last event.
     if (over) return;
     if (signal?.aborted || performance.now() >= until) return;

@@ -1,11 +1,8 @@
-import { App, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { App, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
-import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { buildDefinition } from '../../infra/build-definition.ts';
-import { BuildWorkflow } from '../../infra/build-workflow.ts';
-import { Runners } from '../../infra/runners.ts';
-import { Storage } from '../../infra/storage.ts';
+import { Slipway, type SlipwayProps } from '../../infra/slipway.ts';
 
 interface State {
   readonly Type: string;
@@ -88,33 +85,43 @@ describe('the state machine', () => {
   });
 });
 
+const made = (props: SlipwayProps = {}, region = 'us-east-1'): Template => {
+  const app = new App({ context: { 'aws:cdk:bundling-stacks': [] } });
+  const stack = new Stack(app, 'test', { env: { region, account: '123456789012' } });
+  new Slipway(stack, 'Slipway', props);
+  return Template.fromStack(stack);
+};
+
+interface Statement {
+  readonly Sid?: string;
+  readonly Action: string | readonly string[];
+  readonly Resource: unknown;
+}
+
+const policies = (template: Template): readonly (readonly [string, readonly Statement[]])[] =>
+  Object.entries(template.findResources('AWS::IAM::Policy')).map(([name, policy]) => [
+    name.replace(/^Slipway/, '').replace(/(Default)?Policy[0-9A-F]+$/, ''),
+    (policy as { Properties: { PolicyDocument: { Statement: Statement[] } } }).Properties.PolicyDocument.Statement,
+  ]);
+
+/** Whose role may do this. */
+const who = (template: Template, action: string): string[] =>
+  policies(template)
+    .filter(([, list]) => list.some(({ Action }) => [Action].flat().includes(action)))
+    .map(([name]) => name.replace(/Role$/, ''))
+    .sort();
+
+const variables = (template: Template, description: string): Readonly<Record<string, unknown>> => {
+  const found = template.findResources('AWS::Lambda::Function', { Properties: { Description: `Slipway: ${description}` } });
+  expect(Object.keys(found), description).toHaveLength(1);
+  return Object.values(found)[0]?.Properties.Environment.Variables;
+};
+
 describe('the stack', () => {
   let template: Template;
   beforeAll(() => {
-    const stack = new Stack(new App(), 'test');
-    const storage = new Storage(stack, 'Storage', { removalPolicy: RemovalPolicy.RETAIN, abandonedUploadDays: 7 });
-    const logRetention = RetentionDays.ONE_MONTH;
-    const runners = new Runners(stack, 'Runners', { microvms: true, logRetention });
-    new BuildWorkflow(stack, 'Builds', {
-      storage,
-      runners,
-      url: 'https://slipway.test',
-      tokenSecret: storage.tokenSecret,
-      environment: { SLIPWAY_TABLE: storage.table.tableName },
-      logRetention,
-    });
-    template = Template.fromStack(stack);
-  }, 600_000);
-
-  interface Statement {
-    readonly Action: string | readonly string[];
-    readonly Resource: unknown;
-  }
-  const policies = (): readonly (readonly [string, readonly Statement[]])[] =>
-    Object.entries(template.findResources('AWS::IAM::Policy')).map(([name, policy]) => [
-      name,
-      (policy as { Properties: { PolicyDocument: { Statement: Statement[] } } }).Properties.PolicyDocument.Statement,
-    ]);
+    template = made();
+  });
 
   test('gives runners no role but one for their own log', () => {
     template.hasResourceProperties('AWS::Lambda::MicrovmImage', {
@@ -127,47 +134,100 @@ describe('the stack', () => {
         MicrovmImageHooks: Match.objectLike({ Ready: 'ENABLED', Validate: 'ENABLED' }),
       },
     });
+    const both = made({ runners: { arm64: 'codebuild' } });
     const sourceless = {
       Source: Match.objectLike({ Type: 'NO_SOURCE' }),
       Environment: Match.objectLike({ PrivilegedMode: true }),
     };
-    template.resourcePropertiesCountIs('AWS::CodeBuild::Project', sourceless, 2);
-    const own = policies().filter(([name]) => name.startsWith('Runners'));
-    expect(own).toHaveLength(3);
+    both.resourcePropertiesCountIs('AWS::CodeBuild::Project', sourceless, 2);
+    const own = [...policies(template), ...policies(both)].filter(([name]) => name.startsWith('Runners'));
+    expect(own.map(([name]) => name).sort()).toEqual([
+      'RunnersAmd64Role',
+      'RunnersAmd64Role',
+      'RunnersArm64Role',
+      'RunnersImageRole',
+    ]);
     const harmless = /^logs:(CreateLogGroup|CreateLogStream|PutLogEvents)$/;
     for (const [name, list] of own) {
       const others = list.flatMap(({ Action }) => Action).filter((action) => !harmless.test(action));
       expect([name, others]).toEqual([name, name.startsWith('RunnersImage') ? ['s3:GetObject'] : []]);
     }
     // The zip of the program and nothing beside it: to build the image from, and to sign a URL for.
-    const reads = policies()
+    const reads = policies(template)
       .flatMap(([, list]) => list)
       .filter(({ Action }) => Action === 's3:GetObject');
     expect(reads).toHaveLength(2);
     for (const { Resource } of reads) expect(JSON.stringify(Resource)).not.toContain('*');
     // Neither has a role to give to what it runs.
-    for (const [, role] of Object.entries(template.findResources('AWS::IAM::Role'))) {
+    for (const [name, role] of Object.entries(template.findResources('AWS::IAM::Role'))) {
+      if (!name.startsWith('SlipwayRunners')) continue;
       const { ManagedPolicyArns } = (role as { Properties: { ManagedPolicyArns?: unknown } }).Properties;
       expect(ManagedPolicyArns).toBeUndefined();
     }
   });
 
-  test('has a Standard machine that keeps no data in its log, and five functions', () => {
+  test('has a Standard machine that keeps no data in its log, and starts only the four functions of its states', () => {
     template.hasResourceProperties('AWS::StepFunctions::StateMachine', {
       StateMachineType: 'STANDARD',
       LoggingConfiguration: Match.objectLike({ Level: 'ERROR', IncludeExecutionData: false }),
     });
-    const functions = Object.keys(template.findResources('AWS::Lambda::Function')).filter((name) => name.startsWith('Builds'));
-    expect(functions).toHaveLength(5);
+    const machine = policies(template).find(([name]) => name === 'BuildsMachineRole')?.[1] ?? [];
+    const invokes = machine.filter(({ Action }) => Action === 'lambda:InvokeFunction');
+    expect(invokes).toHaveLength(1);
+    expect(
+      JSON.stringify(invokes[0]?.Resource)
+        .match(/Slipway\w+/g)
+        ?.map((id) => id.replace(/Function\w+$/, '')),
+    ).toEqual(['SlipwayBuildsPlan', 'SlipwayBuildsStage', 'SlipwayBuildsFinish', 'SlipwayBuildsLaunch']);
   });
 
-  test('lets only the routes’ function answer tasks, and only the launcher start runners', () => {
-    const who = (action: string): string[] =>
-      policies()
-        .filter(([, list]) => list.some(({ Action }) => [Action].flat().includes(action)))
-        .map(([name]) => name.replace(/Role.*/, ''));
-    expect(who('states:SendTaskSuccess')).toEqual(['BuildsJobs']);
-    expect(who('codebuild:StartBuild')).toEqual(['BuildsLaunch']);
-    expect(who('lambda:RunMicrovm')).toEqual(['BuildsLaunch']);
+  test('lets each function do what is its work: answer tasks, start runners, start builds, end both', () => {
+    const both = made({ runners: { arm64: 'codebuild' } });
+    expect(who(template, 'states:SendTaskSuccess')).toEqual(['BuildsJobs']);
+    expect(who(template, 'codebuild:StartBuild')).toEqual(['BuildsLaunch']);
+    expect(who(template, 'lambda:RunMicrovm')).toEqual(['BuildsLaunch']);
+    expect(who(template, 'codebuild:StopBuild')).toEqual(['BuildsLaunch']);
+    expect(who(template, 'lambda:TerminateMicrovm')).toEqual(['BuildsLaunch']);
+    expect(who(template, 'states:StartExecution')).toEqual(['BuildsApi']);
+    expect(who(template, 'states:DescribeExecution')).toEqual(['BuildsApi']);
+    // Who cancels a build fails the tasks that wait for its runners.
+    expect(who(template, 'states:SendTaskFailure')).toEqual(['BuildsApi', 'BuildsJobs']);
+    expect(who(both, 'lambda:RunMicrovm')).toEqual([]);
+    expect(who(both, 'lambda:TerminateMicrovm')).toEqual([]);
+    for (const action of ['iam:PassRole', 'sts:AssumeRole', 'lambda:CreateMicrovmShellAuthToken']) {
+      expect(who(template, action), action).toEqual([]);
+    }
+  });
+
+  test('keeps what a build does away from the accounts of people', () => {
+    for (const [name, list] of policies(template)) {
+      if (!/^Builds\w+Role$/.test(name) || name === 'BuildsMachineRole') continue;
+      expect(list, name).toContainEqual(
+        expect.objectContaining({
+          Effect: 'Deny',
+          Condition: { 'ForAnyValue:StringEquals': { 'dynamodb:LeadingKeys': ['accounts'] } },
+        }),
+      );
+    }
+  });
+
+  test.each<[string, SlipwayProps | undefined, string, RegExp | undefined, RegExp | undefined]>([
+    ['a Region with MicroVMs', undefined, 'us-east-1', /^microvm:/, /^codebuild:/],
+    ['another Region', undefined, 'eu-central-1', /^codebuild:/, /^codebuild:/],
+    ['MicroVMs asked for where we know of none', { runners: { arm64: 'microvm' } }, 'eu-central-1', /^microvm:/, /^codebuild:/],
+    ['CodeBuild alone', { runners: { arm64: 'codebuild' } }, 'us-east-1', /^codebuild:/, /^codebuild:/],
+    ['arm64 alone', { runners: { amd64: 'none' } }, 'us-east-1', /^microvm:/, undefined],
+    ['no RUN at all', { runners: { arm64: 'none', amd64: 'none' } }, 'us-east-1', undefined, undefined],
+  ])('chooses runners: %s', (_, props, region, arm64, amd64) => {
+    const one = made(props, region);
+    const { SLIPWAY_RUNNER_ARM64, SLIPWAY_RUNNER_AMD64, ...others } = variables(one, 'starts and stops runners');
+    const text = (value: unknown): string =>
+      value === undefined ? 'none' : ((value as { 'Fn::Join': [string, string[]] })['Fn::Join'][1][0] ?? '');
+    expect(text(SLIPWAY_RUNNER_ARM64)).toMatch(arm64 ?? /^none$/);
+    expect(text(SLIPWAY_RUNNER_AMD64)).toMatch(amd64 ?? /^none$/);
+    expect(Object.keys(others)).toContain('SLIPWAY_URL');
+    const kinds = [arm64, amd64].map(String);
+    one.resourceCountIs('AWS::Lambda::MicrovmImage', kinds.filter((kind) => kind.includes('microvm')).length);
+    one.resourceCountIs('AWS::CodeBuild::Project', kinds.filter((kind) => kind.includes('codebuild')).length);
   });
 });

@@ -143,7 +143,7 @@ describe('what is kept', () => {
 describe('a function', () => {
   test('runs Node 24 on arm64, and its log ends', () => {
     const functions = Object.values(template.findResources('AWS::Lambda::Function'));
-    expect(functions).toHaveLength(4);
+    expect(functions).toHaveLength(10);
     for (const { Properties } of functions) {
       expect(Properties).toMatchObject({ Runtime: 'nodejs24.x', Architectures: ['arm64'] });
       expect(Properties.LoggingConfig).toBeDefined();
@@ -157,7 +157,7 @@ describe('a function', () => {
     const roles = Object.values(template.findResources('AWS::Lambda::Function')).map(
       (one) => one.Properties.Role['Fn::GetAtt'][0],
     );
-    expect(new Set(roles).size).toBe(4);
+    expect(new Set(roles).size).toBe(10);
     for (const description of ['the registry', 'gives tokens', 'good token pass', 'creates, renews']) {
       const statements = statementsOf(template, description);
       for (const action of actionsOf(statements)) expect(action).not.toContain('*');
@@ -211,8 +211,10 @@ describe('a function', () => {
     expect(permissions.length).toBeGreaterThan(0);
     expect(JSON.stringify(permissions)).not.toContain('Accounts');
     for (const { Properties } of permissions) {
+      // The launcher is told by EventBridge when an execution has ended.
+      const launcher = JSON.stringify(Properties.FunctionName).includes('Launch');
       expect(Properties).toMatchObject({
-        Principal: 'apigateway.amazonaws.com',
+        Principal: launcher ? 'events.amazonaws.com' : 'apigateway.amazonaws.com',
         SourceArn: expect.anything(),
       });
     }
@@ -226,12 +228,37 @@ describe('a function', () => {
 });
 
 describe('the API', () => {
-  test('asks for a token everywhere but where tokens are given', () => {
+  test('asks for a token everywhere but where tokens are given and jobs are spoken to', () => {
     const methods = Object.values(template.findResources('AWS::ApiGateway::Method'));
     const open = methods.filter((one) => one.Properties.AuthorizationType !== 'CUSTOM');
-    expect(methods).toHaveLength(12);
-    expect(open.map((one) => one.Properties.HttpMethod).sort()).toEqual(['GET', 'POST']);
-    for (const one of open) expect(JSON.stringify(one.Properties.Integration.Uri)).toContain('Token');
+    expect(methods).toHaveLength(19);
+    const opened = open.map(({ Properties: { HttpMethod, Integration } }) => {
+      const [, program] = /Slipway(\w+?)Function/.exec(JSON.stringify(Integration.Uri)) ?? [];
+      return `${HttpMethod} ${program}`;
+    });
+    // The jobs' function asks for a job's own token.
+    expect(opened.sort()).toEqual(['GET Token', 'POST BuildsJobs', 'POST Token']);
+  });
+
+  test('leads the control API and the jobs to functions of their own', () => {
+    const resources = template.findResources('AWS::ApiGateway::Resource');
+    const pathOf = (id: string): string => {
+      const { ParentId, PathPart } = resources[id]?.Properties ?? {};
+      return PathPart === undefined ? '' : `${pathOf(ParentId.Ref ?? '')}/${PathPart}`;
+    };
+    const routes = Object.values(template.findResources('AWS::ApiGateway::Method')).flatMap(({ Properties }) => {
+      const [, program] = /SlipwayBuilds(\w+?)Function/.exec(JSON.stringify(Properties.Integration.Uri)) ?? [];
+      return program === undefined ? [] : [`${Properties.HttpMethod} ${pathOf(Properties.ResourceId.Ref)} ${program}`];
+    });
+    expect(routes.sort()).toEqual([
+      'DELETE /api/v1/{proxy+} Api',
+      'GET /api/openapi.json Api',
+      'GET /api/v1 Api',
+      'GET /api/v1/{proxy+} Api',
+      'POST /api/v1/jobs/{proxy+} Jobs',
+      'POST /api/v1/{proxy+} Api',
+      'PUT /api/v1/{proxy+} Api',
+    ]);
   });
 
   test('answers a call without a token by a challenge, and remembers answers to reading only', () => {
@@ -329,7 +356,7 @@ describe('the front', () => {
 
 test('alarms and one dashboard are there', () => {
   template.resourceCountIs('AWS::CloudWatch::Dashboard', 1);
-  expect(Object.keys(template.findResources('AWS::CloudWatch::Alarm')).length).toBeGreaterThanOrEqual(10);
+  expect(Object.keys(template.findResources('AWS::CloudWatch::Alarm')).length).toBe(22);
 });
 
 describe('cdk-nag’s AwsSolutions', () => {
@@ -344,6 +371,8 @@ describe('cdk-nag’s AwsSolutions', () => {
     ['with a domain', (stack) => ({ front: domain(stack) })],
     ['with a key', (stack) => ({ encryptionKey: new Key(stack, 'Key', { enableKeyRotation: true }) })],
     ['without the role for logs', () => ({ accountLogRole: false })],
+    ['with MicroVMs', () => ({ runners: { arm64: 'microvm' } })],
+    ['without runners', () => ({ runners: { arm64: 'none', amd64: 'none' } })],
     ['behind a proxy', () => ({ front: { kind: 'proxy', url: 'https://r.example' }, anonymousPull: ['public/**'] })],
   ])('finds nothing that was not answered: %s', async (_, props) => {
     await using folder = await tempFolder();

@@ -1,0 +1,66 @@
+// The control API's messages as API Gateway's: events as requests, answers whole. A gateway that collects an answer passes on 6 MB of it
+// and waits 29 seconds; what is a stream elsewhere is cut into pieces here, after which the client asks again.
+import { isUtf8 } from 'node:buffer';
+import type { ApiFetch, ApiResponse } from '../shared/api/http.ts';
+import { errorResponse } from '../shared/api/http.ts';
+import { SlipwayError } from '../shared/errors.ts';
+import { callOf, type GatewayEvent, type GatewayResult } from './gateway.ts';
+
+/** Bytes of an answer: an escape for each quote may double them on the way. */
+const answerLimit = 2_500_000;
+
+/** Streams of which a part is a whole answer: lines with numbers, after which to go on. */
+const partial = /^\/api\/v1\/builds\/[^/]+\/events$/;
+
+/** A Lambda handler that answers by what `open` opens, at the first call; what could not be opened is tried again by the next. */
+export function apiHandler(open: () => Promise<ApiFetch>): (event: GatewayEvent) => Promise<GatewayResult> {
+  let opened: Promise<ApiFetch> | undefined;
+  const api = (): Promise<ApiFetch> => {
+    opened ??= open().catch((error: unknown) => {
+      opened = undefined;
+      throw error;
+    });
+    return opened;
+  };
+  return async (event) => {
+    const { method, path, query, header, body, signal } = callOf(event);
+    const answer = await (await api())({
+      method,
+      url: `http://home${path}${query === '' ? '' : `?${query}`}`,
+      headers: { get: (name) => header(name.toLowerCase()) ?? null },
+      body,
+      signal,
+    });
+    return collected(answer, partial.test(path));
+  };
+}
+
+async function collected(answer: ApiResponse, mayEnd: boolean): Promise<GatewayResult> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  const { body } = answer;
+  for await (const chunk of body === null ? [] : body instanceof Uint8Array ? [body] : body) {
+    size += chunk.length;
+    if (size > answerLimit) {
+      // A line that is too large by itself has to go all the same: the client would ask for it for ever.
+      if (mayEnd && chunks.length > 0) break;
+      if (!mayEnd) return collected(tooLong(), false);
+    }
+    chunks.push(chunk);
+  }
+  const bytes = Buffer.concat(chunks);
+  const asText = isUtf8(bytes);
+  return {
+    statusCode: answer.status,
+    headers: { ...answer.headers },
+    body: bytes.toString(asText ? 'utf8' : 'base64'),
+    isBase64Encoded: !asText,
+  };
+}
+
+const tooLong = (): ApiResponse =>
+  errorResponse(
+    new SlipwayError('TOO_LARGE', `an answer of more than ${answerLimit / 1e6} MB does not pass the gateway of this home`, {
+      hint: 'Images leave by the registry: slipway pull, docker pull or skopeo copy. Lists can be asked for in smaller pages.',
+    }),
+  );

@@ -1,0 +1,62 @@
+// The control API, behind API Gateway: contexts, builds, images. The authorizer has let the call's token pass; here it is read again,
+// because a gateway may be deployed without one.
+import { SFNClient } from '@aws-sdk/client-sfn';
+import { createApi } from '../../shared/api/app.ts';
+import { type ApiFetch, errorResponse } from '../../shared/api/http.ts';
+import { BuildRecords } from '../../shared/build/build-records.ts';
+import { SlipwayError } from '../../shared/errors.ts';
+import { bearer } from '../../shared/registry/token-guard.ts';
+import { TableCatalog } from '../../shared/store/catalog-table.ts';
+import { apiHandler } from '../api-gateway.ts';
+import { required } from '../environment.ts';
+import { openRemotesOf } from '../remotes.ts';
+import { StepFunctionsBuilds } from '../step-functions-builds.ts';
+import { openBlobs, openTable } from '../stores.ts';
+import { tokenKeys } from '../token-keys.ts';
+
+const { env } = process;
+const clock = Date.now;
+const table = openTable(env);
+const seconds = (): number => Date.now() / 1000;
+const audience = required(env, 'SLIPWAY_AUDIENCE');
+const keys = tokenKeys(env, seconds);
+
+/** For accounts only: what anybody may pull is the registry's. */
+const forAccounts =
+  (api: ApiFetch): ApiFetch =>
+  async (request) => {
+    const token = bearer({ header: (name) => request.headers.get(name) ?? undefined });
+    const claims = token === undefined ? undefined : (await keys()).verify(token, { kind: 'access', audience, now: seconds() });
+    if (claims === undefined) return errorResponse(new SlipwayError('UNAUTHORIZED', 'the token is missing, wrong or over'));
+    if (claims.subject !== '') return api(request);
+    return errorResponse(
+      new SlipwayError('DENIED', 'builds are for accounts', { hint: 'Log in: slipway login, or docker login.' }),
+    );
+  };
+
+export const handler = apiHandler(async () => {
+  const blobs = await openBlobs(env, table);
+  const records = new BuildRecords({ table, blobs, clock });
+  const builds = new StepFunctionsBuilds({
+    client: new SFNClient({}),
+    machine: required(env, 'SLIPWAY_MACHINE'),
+    records,
+    table,
+    // The gateway hands an answer on when it is whole: what has come so far is told at once.
+    gather: 250,
+  });
+  const api = createApi({
+    blobs,
+    table,
+    catalog: new TableCatalog({ table, blobs, clock }),
+    clock,
+    remotes: async () => openRemotesOf(env),
+    builds: async () => builds,
+    contexts: async () => {
+      throw new SlipwayError('UNSUPPORTED', 'this home takes no archive in a request', {
+        hint: 'Unpack it and send the list of its files: POST /api/v1/contexts. `slipway build - < ctx.tar.gz` does that.',
+      });
+    },
+  });
+  return forAccounts(api);
+});
