@@ -1,18 +1,15 @@
 // Where the bytes of a layer go: hashed on the way, and straight into the store's staging folder where there is one.
 
 import { createHash } from 'node:crypto';
-import { closeSync, fdatasync, openSync, rmSync, write } from 'node:fs';
+import { closeSync, openSync, rmSync, write } from 'node:fs';
 import { promisify } from 'node:util';
 import { errnoOf, SlipwayError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobStat } from '../store/blobs.ts';
+import { EarlySync } from '../store/early-sync.ts';
 import type { LayerBlobs } from './write.ts';
 
 const writeAt = promisify(write);
-const syncData = promisify(fdatasync);
-
-/** Bytes after which the disk is set to work on what is written so far, so that little is left to wait for at the end. */
-const syncEvery = 8 * 1024 * 1024;
 
 /** Chunks may be reused by the caller once `write` has resolved. Without `store`, disposing leaves nothing in the store. */
 export class BlobSink implements AsyncDisposable {
@@ -55,14 +52,13 @@ class FileTarget {
   #adopted = false;
   /** The write under way: closing its file under it would send its bytes to whatever is opened next. */
   #pending: Promise<void> | undefined;
-  /** The sync under way: it runs beside the writes, never rejects, and answers its error. */
-  #syncing: Promise<unknown> | undefined;
-  #unsynced = 0;
+  readonly #sync: EarlySync;
 
   constructor(blobs: LayerBlobs) {
     this.#blobs = blobs;
     this.#file = blobs.stage!();
     this.#fd = openSync(this.#file, 'wx');
+    this.#sync = new EarlySync(this.#fd);
   }
 
   write(chunk: Uint8Array, position: number): Promise<void> {
@@ -79,17 +75,7 @@ class FileTarget {
     } catch (error) {
       throw this.#failed(error);
     }
-    this.#unsynced += chunk.length;
-    if (this.#unsynced < syncEvery || this.#syncing !== undefined) return;
-    this.#unsynced = 0;
-    const syncing = syncData(this.#fd!).then(
-      () => {
-        this.#syncing = undefined;
-      },
-      // Kept, and met in \`finish\`: a later sync may not tell of it again.
-      (error: unknown) => error,
-    );
-    this.#syncing = syncing;
+    this.#sync.wrote(chunk.length);
   }
 
   #failed(error: unknown): SlipwayError {
@@ -106,7 +92,7 @@ class FileTarget {
   }
 
   async finish(blob: BlobStat): Promise<BlobStat> {
-    const error = await this.#syncing;
+    const error = await this.#sync.settled();
     if (error !== undefined) throw this.#failed(error);
     this.#closeFile();
     const stat = await this.#blobs.adopt!(this.#file, blob);
@@ -116,7 +102,7 @@ class FileTarget {
 
   async close(): Promise<void> {
     await this.#pending?.catch(() => undefined);
-    await this.#syncing;
+    await this.#sync.settled();
     this.#closeFile();
     if (!this.#adopted) rmSync(this.#file, { force: true });
   }

@@ -132,9 +132,9 @@ export class DiskBlobs implements Blobs {
       throw error;
     }
     let kept = false;
+    const hash = createHash(expected.digest === undefined ? 'sha256' : algorithmOf(expected.digest));
+    const sink = new FileSink(fd, 0, hash, staged);
     try {
-      const hash = createHash(expected.digest === undefined ? 'sha256' : algorithmOf(expected.digest));
-      const sink = new FileSink(fd, 0, hash, staged);
       for await (const chunk of pull(source, options?.signal)) {
         checkNotOver(expected, sink.position + chunk.length);
         await sink.write(chunk);
@@ -145,6 +145,7 @@ export class DiskBlobs implements Blobs {
       kept = true;
       return blob;
     } finally {
+      await sink.close();
       closeSync(fd);
       if (!kept) rmSync(staged, { force: true });
     }

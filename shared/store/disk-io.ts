@@ -4,6 +4,7 @@ import { close, closeSync, fsync, openSync, read, write } from 'node:fs';
 import { promisify } from 'node:util';
 import { errnoOf, SlipwayError, throwIfCancelled } from '../errors.ts';
 import { chunkSize } from '../stream/chunk-size.ts';
+import { EarlySync } from './early-sync.ts';
 
 const closeFile = promisify(close);
 const fsyncFile = promisify(fsync);
@@ -63,6 +64,7 @@ export class FileSink {
   readonly #fd: number;
   readonly #file: string;
   readonly #hash: Hash | undefined;
+  readonly #sync: EarlySync;
   #buffer: Buffer | undefined;
   #spare: Buffer | undefined;
   #filled = 0;
@@ -75,6 +77,7 @@ export class FileSink {
     this.#position = position;
     this.#hash = hash;
     this.#file = file;
+    this.#sync = new EarlySync(fd);
   }
 
   /** Where the next byte goes. Only after `flush` is everything before it in the file. */
@@ -105,8 +108,20 @@ export class FileSink {
 
   /** Everything given so far is in the file (not synced) and in the hash. */
   async flush(): Promise<void> {
-    if (this.#filled > 0) await this.#emit();
-    await this.#settle();
+    try {
+      if (this.#filled > 0) await this.#emit();
+      await this.#settle();
+    } finally {
+      await this.close();
+    }
+    const error = await this.#sync.settled();
+    if (error !== undefined) throw diskError(error, this.#file);
+  }
+
+  /** After this, and not before, the file may be closed. */
+  async close(): Promise<void> {
+    await this.#writing;
+    await this.#sync.settled();
   }
 
   /** Sends the gathered bytes on their way; the other buffer is free then. */
@@ -121,7 +136,7 @@ export class FileSink {
 
   #start(bytes: Uint8Array): void {
     this.#writing = writeWhole(this.#fd, bytes, this.#position).then(
-      () => undefined,
+      () => this.#sync.wrote(bytes.length),
       (error: unknown) => diskError(error, this.#file),
     );
     this.#position += bytes.length;
