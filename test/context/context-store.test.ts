@@ -66,10 +66,10 @@ describe('a context that travels', () => {
     expect(await textOf(received, context.get('big')!)).toBe(big.toString('latin1'));
   });
 
-  it('holds tens of thousands of files in few objects', async () => {
+  it('holds thousands of files in few objects', async () => {
     await using home = await storeHome();
     const entries: Entry[] = [];
-    for (let i = 0; i < 30_000; i++) {
+    for (let i = 0; i < 10_000; i++) {
       const text = `file number ${i} `.repeat(1 + (i % 40));
       const path = `d${String(i % 100).padStart(2, '0')}/f${String(i).padStart(5, '0')}`;
       entries.push({ path, type: 'file', mode: 0o644, uid: 0, gid: 0, size: text.length, mtime: 1, digest: sha256(text) });
@@ -91,7 +91,7 @@ describe('a context that travels', () => {
     expect(packs).toBeLessThan(5);
     expect(await store.missing(wanted)).toEqual([]);
     const received = await store.bodies(entries);
-    for (const i of [0, 1, 15_000, 29_999]) expect(await textOf(received, entries[i]!)).toContain(`file number ${i} `);
+    for (const i of [0, 1, 5000, 9999]) expect(await textOf(received, entries[i]!)).toContain(`file number ${i} `);
   }, 60_000);
 
   it('comes back in packs where blobs are no files', async () => {

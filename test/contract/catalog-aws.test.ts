@@ -4,6 +4,8 @@ import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { describe, inject, test } from 'vitest';
 import { DynamoTable } from '../../shared/store/aws/dynamo-table.ts';
 import { clientOptions } from '../support/aws.ts';
+import { racesContract } from './catalog-races-suite.ts';
+import { removalContract } from './catalog-removal-suite.ts';
 import { catalogContract } from './catalog-suite.ts';
 import { openBlobs, openTable } from './drivers.ts';
 
@@ -12,7 +14,7 @@ const aws = inject('aws');
 if ('missing' in aws) {
   describe('catalog on DynamoTable and S3Blobs', () => test.skip(aws.missing));
 } else {
-  catalogContract('DynamoTable and S3Blobs', async () => {
+  const open = async () => {
     const id = randomUUID();
     const names = { endpoint: aws.endpoint, bucket: `b-${id}`, table: `t-${id}` };
     const dynamo = new DynamoDBClient(clientOptions(aws.endpoint));
@@ -29,5 +31,8 @@ if ('missing' in aws) {
         s3.destroy();
       },
     };
-  });
+  };
+  catalogContract('DynamoTable and S3Blobs', open);
+  removalContract('DynamoTable and S3Blobs', open);
+  racesContract('DynamoTable and S3Blobs', open);
 }

@@ -1,51 +1,24 @@
 import { execFileSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statfsSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { encodedOf, sha256 } from '../../shared/oci/digest.ts';
 import { DiskBlobs } from '../../shared/store/disk-blobs.ts';
+import { MiB } from './blobs-fixture.ts';
 import { blobsSuite } from './blobs-suite.ts';
+import { blobFolder, diskUnderTest } from './disk-under-test.ts';
+import { memorySuite } from './memory-suite.ts';
 import { pattern } from './pattern.ts';
 import { failure } from './table-suite.ts';
+import { uploadsSuite } from './uploads-suite.ts';
 
-const MiB = 1 << 20;
-const large = 2048 * MiB;
+const fresh = blobFolder;
+const interrupted = 24 * MiB;
 
-/** Memory when it has room for the large blob twice, so that the test measures the driver and not the disk. */
-function place(): string {
-  const memory = '/dev/shm';
-  if (!existsSync(memory)) return tmpdir();
-  const { bavail, bsize } = statfsSync(memory);
-  return bavail * bsize > 2 * large ? memory : tmpdir();
-}
-
-const fresh = (): string => mkdtempSync(join(place(), 'slipway-blobs-'));
-
-blobsSuite(
-  'DiskBlobs',
-  async () => {
-    const root = fresh();
-    return {
-      blobs: await DiskBlobs.open(root),
-      spec: { driver: 'disk', root },
-      another: () => DiskBlobs.open(root),
-      leftovers: async () => readdirSync(join(root, 'uploads')).filter((name) => name !== '.swept'),
-      [Symbol.asyncDispose]: async () => rmSync(root, { recursive: true }),
-    };
-  },
-  { large, medium: 512 * MiB, interrupted: 40 * MiB },
-);
+blobsSuite('DiskBlobs', diskUnderTest, { interrupted });
+uploadsSuite('DiskBlobs', diskUnderTest, { interrupted });
+// As large as shows it. The 2 GiB of the promise are moved in test/e2e/large-blobs.test.ts.
+memorySuite('DiskBlobs', diskUnderTest, { large: 320 * MiB, medium: 320 * MiB });
 
 describe('DiskBlobs tree', () => {
   let root: string;

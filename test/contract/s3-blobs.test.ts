@@ -10,11 +10,13 @@ import {
 import { describe, inject, test } from 'vitest';
 import { DynamoTable } from '../../shared/store/aws/dynamo-table.ts';
 import { clientOptions } from '../support/aws.ts';
+import { MiB } from './blobs-fixture.ts';
 import { blobsSuite } from './blobs-suite.ts';
 import { openBlobs } from './drivers.ts';
+import { memorySuite } from './memory-suite.ts';
 import { s3Extras } from './s3-extras.ts';
+import { uploadsSuite } from './uploads-suite.ts';
 
-const MiB = 1 << 20;
 const aws = inject('aws');
 
 if ('missing' in aws) {
@@ -52,6 +54,8 @@ if ('missing' in aws) {
   };
 
   // Not 2 GiB: the emulator holds parts and object in memory at once. Enough to break the limit if it were held in ours.
-  blobsSuite('S3Blobs', open, { large: 224 * MiB, medium: 224 * MiB, interrupted: 20 * MiB });
+  memorySuite('S3Blobs', open, { large: 224 * MiB, medium: 224 * MiB });
+  blobsSuite('S3Blobs', open, { interrupted: 20 * MiB });
+  uploadsSuite('S3Blobs', open, { interrupted: 20 * MiB });
   s3Extras(open);
 }

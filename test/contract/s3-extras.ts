@@ -6,7 +6,7 @@ import { type Digest, sha256 } from '../../shared/oci/digest.ts';
 import { Bucket } from '../../shared/store/aws/bucket.ts';
 import { sendParts } from '../../shared/store/aws/multipart-writer.ts';
 import { ByteReader } from '../../shared/stream/byte-reader.ts';
-import type { BlobsUnderTest } from './blobs-suite.ts';
+import type { BlobsUnderTest } from './blobs-fixture.ts';
 import { pattern, patternDigest } from './pattern.ts';
 import { failure } from './table-suite.ts';
 

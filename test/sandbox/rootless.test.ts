@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { mapArguments, type RootlessMachine, rangesOf, rootlessProblems } from '../../shared/sandbox/rootless.ts';
-import { busyboxRoot, debianRoot, whyNoRoot } from '../support/roots.ts';
+import { busyboxRoot, whyNoRoot } from '../support/roots.ts';
 
 const ready: RootlessMachine = {
   uid: 1000,
@@ -82,14 +82,6 @@ describe.skipIf(why)(`as an ordinary user${why ? ` (${why})` : ''}`, () => {
     expect(result.stdout).toMatch(/^0\n-rw-r--r--\s+1 1000\s+50\s.*\n1000\nCapEff:\t00000000a80425fb\n0\n$/);
     expect(result.code).toBe(7);
   }, 60_000);
-
-  test('apt-get installs in a Debian root', async () => {
-    const script = 'apt-get update && apt-get install -y --no-install-recommends jq && jq --version';
-    const result = asUser(await debianRoot(), script);
-    expect(result.stderr).not.toMatch(/^[EW]:/m);
-    expect(result.stdout).toMatch(/jq-1\.\d\s*$/);
-    expect(result.code).toBe(0);
-  }, 240_000);
 
   const url = (file: string) => JSON.stringify(new URL(`../../shared/sandbox/${file}`, import.meta.url).href);
   const program = `

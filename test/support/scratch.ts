@@ -1,5 +1,6 @@
 // Temporary folders for heavy test data. In memory where there is room, because some disks charge dearly for many small files.
-import { access, mkdtemp, rm, statfs } from 'node:fs/promises';
+import { statfsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -9,11 +10,11 @@ export interface Scratch extends AsyncDisposable {
 
 const memory = '/dev/shm';
 
-async function parent(bytes: number): Promise<string> {
+/** A folder for temporary ones that has room for so many bytes: in memory where there is any. SLIPWAY_TEST_TMP overrides it. */
+export function roomFor(bytes: number): string {
   if (process.env.SLIPWAY_TEST_TMP) return process.env.SLIPWAY_TEST_TMP;
   try {
-    await access(memory);
-    const fs = await statfs(memory);
+    const fs = statfsSync(memory);
     if (fs.bavail * fs.bsize > bytes) return memory;
   } catch {
     // No such file system here: the ordinary temporary folder serves as well, only slower.
@@ -23,6 +24,6 @@ async function parent(bytes: number): Promise<string> {
 
 /** A folder that goes away with `await using`. `bytes` is how much room is wanted at least (default 4 GiB); SLIPWAY_TEST_TMP overrides the place. */
 export async function scratch(prefix = 'slw-', bytes = 4 * 1024 ** 3): Promise<Scratch> {
-  const path = await mkdtemp(join(await parent(bytes), prefix));
+  const path = await mkdtemp(join(roomFor(bytes), prefix));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 3 }) };
 }
