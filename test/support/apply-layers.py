@@ -1,4 +1,5 @@
-"""Prints, as JSON, the file tree of an image in skopeo's dir: format and its config. Layers are applied in memory by the rules of the
+"""Reads the names of folders, a JSON text a line, and prints, as a line of JSON each, the file tree of the image that is there in skopeo's
+dir: format and its config. Layers are applied in memory by the rules of the
 OCI image spec (layer.md), with the standard library alone: an opinion independent of the code under test and of every builder."""
 
 import bz2
@@ -177,7 +178,7 @@ def apply(tree, path, number):
     return {"diffId": "sha256:" + raw.hash.hexdigest(), "size": raw.size, "entries": [text(name) for name, _ in entries]}
 
 
-def main(folder):
+def image(folder):
     with open(f"{folder}/manifest.json", encoding="utf-8") as file:
         manifest = json.load(file)
     with open(f"{folder}/{manifest['config']['digest'].split(':')[1]}", encoding="utf-8") as file:
@@ -198,7 +199,13 @@ def main(folder):
         if len(group) > 1:
             node["hardLinks"] = sorted("/" + text(p) for p in group)
         entries.append({"path": "/" + text(path), **node})
-    json.dump({"config": config, "layers": layers, "tree": entries, "notes": tree.notes}, sys.stdout)
+    return {"config": config, "layers": layers, "tree": entries, "notes": tree.notes}
 
 
-main(sys.argv[1])
+for line in sys.stdin:
+    try:
+        answer = {"image": image(json.loads(line))}
+    except (Exception, SystemExit) as error:
+        # One image that cannot be read says so, and the next is read all the same.
+        answer = {"error": f"{type(error).__name__}: {error}"}
+    print(json.dumps(answer), flush=True)

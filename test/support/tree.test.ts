@@ -115,6 +115,11 @@ describe.skipIf(missing)('compare tool', () => {
     expect(a.tree.find((entry) => entry.path === '/folder/other')?.xattrs).toEqual({ 'user.test': '78' });
   });
 
+  it('says what it cannot read, and reads the next', async () => {
+    await expect(snapshotOf('/nowhere')).rejects.toThrow(/\/nowhere: FileNotFoundError/);
+    expect(paths(await image([plain]))).toContain('/folder');
+  });
+
   it('applies whiteouts to lower layers alone', async () => {
     const upper: Fill = async (at) => {
       await mkdir(at('folder'));

@@ -1,7 +1,9 @@
 // The compare tool: what is in an image, in a form two builders' results can be held against each other.
+import { type ChildProcess, spawn } from 'node:child_process';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import type { Builder } from './builder.ts';
-import { must } from './command.ts';
 import { scratch } from './scratch.ts';
 
 export interface TreeEntry {
@@ -32,11 +34,43 @@ export interface ImageSnapshot {
   readonly notes: readonly string[];
 }
 
+interface Reader {
+  readonly process: ChildProcess;
+  readonly waiting: { resolve(line: string): void; reject(error: Error): void }[];
+}
+
+/** One for all images of a test file, because its start takes longer than most images. It ends with this process, which closes its input. */
+let reader: Reader | undefined;
+
+function startReader(): Reader {
+  const python = process.env.PYTHON ?? '/usr/bin/python3';
+  const child = spawn(python, [join(import.meta.dirname, 'apply-layers.py')], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const started: Reader = { process: child, waiting: [] };
+  const failed = (error: Error): void => {
+    if (reader === started) reader = undefined;
+    for (const { reject } of started.waiting.splice(0)) reject(error);
+  };
+  child.once('error', failed);
+  child.once('close', (code, signal) => failed(new Error(`apply-layers.py ended with ${code ?? signal}`)));
+  child.stdin.on('error', failed);
+  createInterface({ input: child.stdout }).on('line', (line) => started.waiting.shift()?.resolve(line));
+  // Nothing waits for it when the tests are over.
+  child.unref();
+  for (const stream of [child.stdin, child.stdout]) (stream as Socket).unref();
+  return started;
+}
+
 /** Reads an image in skopeo's `dir:` format. */
 export async function snapshotOf(folder: string): Promise<ImageSnapshot> {
-  const python = process.env.PYTHON ?? '/usr/bin/python3';
-  const { stdout } = await must([python, join(import.meta.dirname, 'apply-layers.py'), folder]);
-  return JSON.parse(stdout) as ImageSnapshot;
+  reader ??= startReader();
+  const { process: child, waiting } = reader;
+  const line = await new Promise<string>((resolve, reject) => {
+    waiting.push({ resolve, reject });
+    child.stdin?.write(`${JSON.stringify(folder)}\n`);
+  });
+  const { image, error } = JSON.parse(line) as { readonly image?: ImageSnapshot; readonly error?: string };
+  if (image === undefined) throw new Error(`${folder}: ${error}`);
+  return image;
 }
 
 /** Takes an image out of a builder and reads it. */
