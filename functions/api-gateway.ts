@@ -12,8 +12,17 @@ const answerLimit = 2_500_000;
 /** Streams of which a part is a whole answer: lines with numbers, after which to go on. */
 const partial = /^\/api\/v1\/builds\/[^/]+\/events$/;
 
-/** A Lambda handler that answers by what `open` opens, at the first call; what could not be opened is tried again by the next. */
-export function apiHandler(open: () => Promise<ApiFetch>): (event: GatewayEvent) => Promise<GatewayResult> {
+/** What a call is counted by: whose it is, and whether nothing may be left for later. */
+export type Around = (method: string, path: string, answer: () => Promise<GatewayResult>) => Promise<GatewayResult>;
+
+/**
+ * A Lambda handler that answers by what `open` opens, at the first call; what could not be opened is tried again by the next. `around` is
+ * given each call.
+ */
+export function apiHandler(
+  open: () => Promise<ApiFetch>,
+  around: Around = (_, __, answer) => answer(),
+): (event: GatewayEvent) => Promise<GatewayResult> {
   let opened: Promise<ApiFetch> | undefined;
   const api = (): Promise<ApiFetch> => {
     opened ??= open().catch((error: unknown) => {
@@ -24,14 +33,16 @@ export function apiHandler(open: () => Promise<ApiFetch>): (event: GatewayEvent)
   };
   return async (event) => {
     const { method, path, query, header, body, signal } = callOf(event);
-    const answer = await (await api())({
-      method,
-      url: `http://home${path}${query === '' ? '' : `?${query}`}`,
-      headers: { get: (name) => header(name.toLowerCase()) ?? null },
-      body,
-      signal,
+    return around(method, path, async () => {
+      const answer = await (await api())({
+        method,
+        url: `http://home${path}${query === '' ? '' : `?${query}`}`,
+        headers: { get: (name) => header(name.toLowerCase()) ?? null },
+        body,
+        signal,
+      });
+      return collected(answer, partial.test(path));
     });
-    return collected(answer, partial.test(path));
   };
 }
 

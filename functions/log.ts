@@ -13,6 +13,11 @@ export function logFault({ requestId, call, error }: Fault): void {
   writeLine({ level: 'error', requestId, method: call.method, path: call.path, error: shown(error) });
 }
 
+/** What a build used could not be kept: its numbers are too low, the build itself is not touched. */
+export function logUncounted(what: { readonly function: string; readonly build: string; readonly error: unknown }): void {
+  writeLine({ level: 'warn', ...what, error: shown(what.error) });
+}
+
 function shown(error: unknown, depth = 0): unknown {
   if (!(error instanceof Error)) return String(error);
   return {

@@ -17,6 +17,7 @@ import { followEvents } from '../shared/build/follow.ts';
 import type { BuildRequest } from '../shared/build/request.ts';
 import type { BuildDetails, BuildService, FollowOptions } from '../shared/build/service.ts';
 import type { NumberedEvent } from '../shared/build/stored-log.ts';
+import { UsageRecords } from '../shared/build/usage-records.ts';
 import { SlipwayError } from '../shared/errors.ts';
 import type { Table } from '../shared/store/table.ts';
 import { JobRecords } from '../shared/workflow/job-record.ts';
@@ -79,9 +80,9 @@ export class StepFunctionsBuilds implements BuildService {
   }
 
   async get(id: string): Promise<BuildDetails> {
-    const { records } = this.#options;
+    const { table } = this.#options;
     const build = await this.#settled(id);
-    return { ...build, ...(await buildCost(records, build, Date.now())) };
+    return { ...build, ...(await buildCost(new UsageRecords(table), build, Date.now())) };
   }
 
   async *events(id: string, options: FollowOptions = {}): AsyncGenerator<NumberedEvent> {

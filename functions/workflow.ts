@@ -7,6 +7,7 @@ import type { ScratchFolder } from '../shared/build/ports.ts';
 import { storedContext } from '../shared/build/stored-context.ts';
 import { storedLayers } from '../shared/build/stored-layers.ts';
 import { TocTap } from '../shared/build/toc-tap.ts';
+import { UsageRecords } from '../shared/build/usage-records.ts';
 import { pullImage } from '../shared/client/pull.ts';
 import { SlipwayError } from '../shared/errors.ts';
 import { CompressPool } from '../shared/layer/compress-pool.ts';
@@ -16,8 +17,10 @@ import { parseReference, withDefaultTag } from '../shared/oci/reference.ts';
 import { TableCatalog } from '../shared/store/catalog-table.ts';
 import type { WorkflowPorts } from '../shared/workflow/steps.ts';
 import type { Environment } from './environment.ts';
+import { type MeteredCall, Metering } from './metering.ts';
 import { openRemotesOf } from './remotes.ts';
 import { openBlobs, openTable } from './stores.ts';
+import { transitionsAfter, transitionsAtStart } from './transitions.ts';
 
 const clock = Date.now;
 
@@ -68,17 +71,27 @@ export async function openWorkflow(env: Environment): Promise<WorkflowPorts> {
 }
 
 /**
- * A state of the state machine as a Lambda handler. An error keeps its code as its name, which is what Retry and Catch of the machine
- * match on; what it was about is kept in the build's record.
+ * A state of the state machine as a Lambda handler; `name` is that of its folder. An error keeps its code as its name, which is what Retry
+ * and Catch of the machine match on; what it was about is kept in the build's record. What each call uses is kept with its build.
  */
-export function stateHandler<Event, Answer>(
-  work: (event: Event, ports: WorkflowPorts) => Promise<Answer>,
+export function stateHandler<Event extends { readonly build: string; readonly do?: string }, Answer extends object>(
+  name: string,
+  work: (event: Event, ports: WorkflowPorts, call: MeteredCall) => Promise<Answer>,
 ): (event: Event) => Promise<Answer> {
   let opened: Promise<WorkflowPorts> | undefined;
+  const metering = new Metering({ name, env: process.env });
   return async (event) => {
     opened ??= openWorkflow(process.env);
     try {
-      return await work(event, await opened);
+      const ports = await opened;
+      const usages = new UsageRecords(ports.table);
+      return await metering.run(event.build, usages, {}, async (call) => {
+        const state = event.do ?? name;
+        call.meter.count('stateTransitions', transitionsAtStart(state));
+        const answer = await work(event, ports, call);
+        call.meter.count('stateTransitions', transitionsAfter(state, answer));
+        return answer;
+      });
     } catch (error) {
       if (error instanceof SlipwayError) error.name = error.code;
       throw error;

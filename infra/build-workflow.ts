@@ -13,12 +13,28 @@ import { grantObjects, grantRecords, Program, type ProgramProps } from './functi
 import type { Runners } from './runners.ts';
 import type { Storage } from './storage.ts';
 
+/**
+ * Prices of a Region, or of a contract (docs/account.md has the names). Those for us-east-1 change single list prices; those for another
+ * Region replace them all, and what they leave out is counted but not priced.
+ */
+export interface Prices {
+  /** The day they were looked up, `YYYY-MM-DD`. */
+  readonly date: string;
+  readonly region: string;
+  /** Where they come from, for a person. */
+  readonly source?: string;
+  /** Dollars for one, as decimal text: `{ lambdaArm64GbSecond: '0.0000133334' }`. */
+  readonly prices: Readonly<Record<string, string>>;
+}
+
 export interface BuildWorkflowProps {
   readonly storage: Storage;
   readonly runners: Runners;
   /** Variables that all functions of the home have. */
   readonly environment: Readonly<Record<string, string>>;
   readonly logRetention: RetentionDays;
+  /** What the cost of builds is estimated with. List prices of us-east-1 when absent. */
+  readonly prices?: Prices;
   /** Stages of one build at the same time. 10 when absent. */
   readonly concurrency?: number;
 }
@@ -55,7 +71,13 @@ export class BuildWorkflow extends Construct {
     };
     const most = Duration.minutes(15);
     const answering = Duration.seconds(29);
-    this.plan = program('Plan', { folder: 'plan', description: 'Slipway: plans a build', memory: 1769, timeout: most });
+    this.plan = program('Plan', {
+      folder: 'plan',
+      description: 'Slipway: plans a build',
+      memory: 1769,
+      timeout: most,
+      more: props.prices === undefined ? {} : { SLIPWAY_PRICES: JSON.stringify(props.prices) },
+    });
     this.stage = program('Stage', {
       folder: 'stage',
       description: 'Slipway: executes a stage of a build, all but its RUNs',

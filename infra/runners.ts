@@ -38,6 +38,8 @@ export interface RunnersProps {
 export const microvmRegions: readonly string[] = ['us-east-1', 'us-east-2', 'us-west-2', 'ap-northeast-1', 'eu-west-1'];
 
 const hooksPort = 9000;
+const defaultMemory = 2048;
+const defaultSize = ComputeType.MEDIUM;
 
 type Props = RunnersProps & { readonly logRetention: RetentionDays };
 
@@ -68,14 +70,21 @@ export class Runners extends Construct {
     };
     const named = Object.entries(this.projects);
     this.environment = {
-      ...(this.image === undefined ? {} : { SLIPWAY_RUNNER_ARM64: `microvm:${this.image.attrImageArn}` }),
+      ...(this.image === undefined
+        ? {}
+        : {
+            SLIPWAY_RUNNER_ARM64: `microvm:${this.image.attrImageArn}`,
+            SLIPWAY_MICROVM_MEMORY: String(props.microvmMemory ?? defaultMemory),
+          }),
       ...Object.fromEntries(
         named.map(([architecture, { projectName }]) => [
           `SLIPWAY_RUNNER_${architecture.toUpperCase()}`,
           `codebuild:${projectName}`,
         ]),
       ),
-      ...(named.length === 0 ? {} : { SLIPWAY_RUNNER_PROGRAM: this.program.s3ObjectUrl }),
+      ...(named.length === 0
+        ? {}
+        : { SLIPWAY_RUNNER_PROGRAM: this.program.s3ObjectUrl, SLIPWAY_CODEBUILD_SIZE: props.computeType ?? defaultSize }),
     };
   }
 
@@ -118,7 +127,7 @@ export class Runners extends Construct {
     readProgram(program.function, this.program);
   }
 
-  #microvm(program: Asset, { microvmMemory = 2048, logRetention }: Props): CfnMicrovmImage {
+  #microvm(program: Asset, { microvmMemory = defaultMemory, logRetention }: Props): CfnMicrovmImage {
     const stack = Stack.of(this);
     const log = new LogGroup(this, 'ImageLog', { retention: logRetention, removalPolicy: RemovalPolicy.DESTROY });
     const role = new Role(this, 'ImageRole', {
@@ -179,7 +188,7 @@ export class Runners extends Construct {
     const project = new Project(this, id, {
       description: 'Slipway: executes RUN',
       role,
-      environment: { buildImage, privileged: true, computeType: computeType ?? ComputeType.MEDIUM },
+      environment: { buildImage, privileged: true, computeType: computeType ?? defaultSize },
       // The project would be given a right to write reports of tests otherwise.
       grantReportGroupPermissions: false,
       logging: { cloudWatch: { logGroup } },

@@ -4,7 +4,7 @@ import type { IAlarmAction } from 'aws-cdk-lib/aws-cloudwatch';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
-import { BuildWorkflow } from './build-workflow.ts';
+import { BuildWorkflow, type Prices } from './build-workflow.ts';
 import { Front, type FrontProps } from './front.ts';
 import { grantAccounts, grantObjects, grantRecords, Program } from './functions.ts';
 import { Monitoring } from './monitoring.ts';
@@ -39,6 +39,8 @@ export interface SlipwayProps {
   readonly platform?: 'linux/arm64' | 'linux/amd64';
   /** Stages of one build that are executed at the same time. 10 when absent. */
   readonly stagesAtOnce?: number;
+  /** What the cost of builds is estimated with. List prices of us-east-1 when absent. */
+  readonly prices?: Prices;
   /** More variables for every function: for emulators, which need to be told more. */
   readonly functionEnvironment?: Readonly<Record<string, string>>;
 }
@@ -109,6 +111,7 @@ export class Slipway extends Construct {
       environment: { SLIPWAY_PLATFORM: props.platform ?? 'linux/arm64', ...environment },
       logRetention,
       ...(props.stagesAtOnce === undefined ? {} : { concurrency: props.stagesAtOnce }),
+      ...(props.prices === undefined ? {} : { prices: props.prices }),
     });
 
     this.api = new RegistryApi(this, 'Api', {

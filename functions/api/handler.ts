@@ -8,7 +8,9 @@ import { SlipwayError } from '../../shared/errors.ts';
 import { bearer } from '../../shared/registry/token-guard.ts';
 import { TableCatalog } from '../../shared/store/catalog-table.ts';
 import { apiHandler } from '../api-gateway.ts';
+import { countedBuild } from '../counted-calls.ts';
 import { required } from '../environment.ts';
+import { Metering } from '../metering.ts';
 import { openRemotesOf } from '../remotes.ts';
 import { StepFunctionsBuilds } from '../step-functions-builds.ts';
 import { openBlobs, openTable } from '../stores.ts';
@@ -34,7 +36,7 @@ const forAccounts =
     );
   };
 
-export const handler = apiHandler(async () => {
+async function open(): Promise<ApiFetch> {
   const blobs = await openBlobs(env, table);
   const records = new BuildRecords({ table, blobs, clock });
   const builds = new StepFunctionsBuilds({
@@ -59,4 +61,6 @@ export const handler = apiHandler(async () => {
     },
   });
   return forAccounts(api);
-});
+}
+
+export const handler = apiHandler(open, countedBuild(new Metering({ name: 'api', env }), table));

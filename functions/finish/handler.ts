@@ -8,9 +8,11 @@ type Event =
   | { readonly do: 'fail'; readonly build: string; readonly error?: string; readonly cause?: string };
 
 /** Ids and states only: what the state machine keeps for a year is not the place for anything else. */
-export const handler = stateHandler(async (event: Event, ports) => {
+export const handler = stateHandler('finish', async (event: Event, ports, call) => {
   const { build } = event;
   if (event.do === 'ready') return readyStages(build, ports);
-  const record = event.do === 'finish' ? await finishStep(build, ports) : await failStep(build, event, ports);
+  // Who hears that the build has ended asks at once what it cost.
+  const ending = { ...ports, ending: call.report };
+  const record = event.do === 'finish' ? await finishStep(build, ending) : await failStep(build, event, ending);
   return { build, state: record.state };
 });

@@ -3,6 +3,7 @@ import { Launcher } from '../../shared/workflow/launcher.ts';
 import { failStep } from '../../shared/workflow/steps.ts';
 import { required } from '../environment.ts';
 import { jobKey } from '../job-key.ts';
+import { meteredMachines } from '../runner-use.ts';
 import { openMachines } from '../runners.ts';
 import { stateHandler } from '../workflow.ts';
 
@@ -15,9 +16,9 @@ type Event =
 
 let key: Promise<Uint8Array> | undefined;
 
-export const handler = stateHandler(async (event: Event, ports) => {
+export const handler = stateHandler('launch', async (event: Event, ports) => {
   key ??= jobKey(process.env);
-  const machines = openMachines(process.env);
+  const machines = meteredMachines(openMachines(process.env), { ...ports, build: event.build, env: process.env });
   const launcher = new Launcher({ ...ports, machines, key: await key, url: required(process.env, 'SLIPWAY_URL') });
   const { build } = event;
   switch (event.do) {

@@ -2,6 +2,6 @@
 import { runStageStep } from '../../shared/workflow/steps.ts';
 import { stateHandler } from '../workflow.ts';
 
-export const handler = stateHandler(({ build, stage }: { readonly build: string; readonly stage: number }, ports) =>
+export const handler = stateHandler('stage', ({ build, stage }: { readonly build: string; readonly stage: number }, ports) =>
   runStageStep(build, stage, ports),
 );

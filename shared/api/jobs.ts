@@ -1,5 +1,6 @@
 // The routes that runners use, and nothing else: each takes the token of the job that its path names. They are an app of their own, so
 // that no team token opens them and no job token opens anything else.
+import type { MeterReading } from '../cost/meter.ts';
 import type { ErrorDocument } from '../errors.ts';
 import { SlipwayError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -72,10 +73,13 @@ export function jobRoutes({ jobs, key, clock }: JobApiParts): readonly Route[] {
       return jobs.log(id, first, events);
     }),
     job('heartbeat', (id) => jobs.heartbeat(id)),
-    job('complete', (id, body) => jobs.complete(id, checked(completeBody, body, 'completion').place)),
+    job('complete', (id, body) => {
+      const { place, used } = checked(completeBody, body, 'completion');
+      return jobs.complete(id, place, used as MeterReading | undefined);
+    }),
     job('fail', (id, body) => {
-      const { failure, place } = checked(failBody, body, 'failure');
-      return jobs.fail(id, failure as unknown as ErrorDocument, place);
+      const { failure, place, used } = checked(failBody, body, 'failure');
+      return jobs.fail(id, failure as unknown as ErrorDocument, place, used as MeterReading | undefined);
     }),
   ];
 }

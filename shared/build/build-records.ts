@@ -8,14 +8,13 @@
 //
 // The end of a build and the last event of its log are one transaction, so who follows the log to its end knows the state.
 import { randomBytes } from 'node:crypto';
-import type { UsagePart } from '../cost/usage.ts';
 import { type ErrorDocument, isCode, SlipwayError } from '../errors.ts';
 import { type Digest, sha256 } from '../oci/digest.ts';
 import { canonicalJson } from '../oci/encode.ts';
 import type { Blobs, Options } from '../store/blobs.ts';
 import { buildKeys } from '../store/keys.ts';
 import { retrying } from '../store/removal.ts';
-import type { Condition, Json, Table, TableRecord } from '../store/table.ts';
+import type { Json, Table, TableRecord } from '../store/table.ts';
 import { collect } from '../stream/collect.ts';
 import type { BuildEvent } from './events.ts';
 import type { BuildRequest } from './request.ts';
@@ -353,49 +352,6 @@ export class BuildRecords {
     const found = idShape.test(id) ? await readEvents(this.#table, id, page) : [];
     if (found.length === 0 && (await this.#record(id)) === undefined) throw unknownBuild(id);
     return found;
-  }
-
-  /**
-   * Keeps what a part of a build used so far, in place of what it reported before; of two reports the later one counts. `known`: what
-   * this answered for the part's last report, which saves asking. One write, where nobody else reports for the part.
-   */
-  saveUsage(id: string, part: string, usage: UsagePart, known?: string): Promise<string> {
-    const key = buildKeys.usage(id, part);
-    const { keepFor } = this.#options;
-    const expires = keepFor === undefined ? {} : { expires: Math.ceil(this.#clock() / 1000 + keepFor) };
-    let condition: Condition = known === undefined ? { ifAbsent: true } : { ifVersion: known };
-    return retrying(async () => {
-      try {
-        return await this.#table.put(key, asJson(usage), { condition, ...expires });
-      } catch (error) {
-        if (!isCode(error, 'STORE_CONFLICT')) throw error;
-        const there = await this.#table.get(key);
-        if (there !== undefined && (there.value as unknown as UsagePart).at >= usage.at) return there.version;
-        condition = there === undefined ? { ifAbsent: true } : { ifVersion: there.version };
-        throw error;
-      }
-    });
-  }
-
-  /** What was kept of the part, and the version under which. */
-  async usagePart(id: string, part: string): Promise<{ readonly usage: UsagePart; readonly version: string } | undefined> {
-    const record = await this.#table.get(buildKeys.usage(id, part));
-    return record === undefined ? undefined : { usage: record.value as unknown as UsagePart, version: record.version };
-  }
-
-  /** What each part used, by its name. */
-  async usage(id: string): Promise<ReadonlyMap<string, UsagePart>> {
-    const parts = new Map<string, UsagePart>();
-    for (let after: string | undefined; ; ) {
-      const records = await this.#table.query(buildKeys.partition(id), {
-        prefix: buildKeys.usagePrefix,
-        limit: 200,
-        ...(after === undefined ? {} : { after }),
-      });
-      for (const { sort, value } of records) parts.set(sort.slice(buildKeys.usagePrefix.length), value as unknown as UsagePart);
-      if (records.length < 200) return parts;
-      after = records.at(-1)!.sort;
-    }
   }
 
   async #put(bytes: Uint8Array): Promise<{ readonly digest: Digest }> {

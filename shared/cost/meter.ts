@@ -28,11 +28,6 @@ export interface MeterOptions {
 const maxSteps = 200;
 const maxName = 120;
 
-interface OpenStep {
-  readonly key: string;
-  readonly started: number;
-}
-
 interface CountedStep {
   readonly name: string;
   readonly stage: number | undefined;
@@ -52,42 +47,52 @@ export class Meter {
   readonly #started: number;
   readonly #usage: Record<string, number> = {};
   readonly #steps = new Map<string, CountedStep>();
-  readonly #open = new Set<OpenStep>();
+  /** One entry for each time that a step is under way. */
+  readonly #open = new Set<CountedStep>();
+  /** Until when time was given to steps. */
+  #shared: number;
   #stopped: number | undefined;
 
   constructor({ clock, rate = {}, before = 0 }: MeterOptions) {
     this.#clock = clock;
     this.#rate = rate;
-    this.#started = clock() - before;
+    this.#shared = clock();
+    this.#started = this.#shared - before;
   }
 
   /** Counts for the step that is open, when it is one alone, and for the whole. */
   count(name: string, amount: number): void {
     this.#usage[name] = (this.#usage[name] ?? 0) + amount;
     if (this.#open.size !== 1) return;
-    const [open] = this.#open;
-    const step = this.#steps.get(open!.key);
-    if (step !== undefined) step.usage[name] = (step.usage[name] ?? 0) + amount;
+    const [{ usage }] = this.#open as unknown as [CountedStep];
+    usage[name] = (usage[name] ?? 0) + amount;
   }
 
   add(usage: Usage): void {
     for (const [name, amount] of Object.entries(usage)) this.count(name, amount);
   }
 
-  /** Opens a step; the answer ends it. */
+  /** Opens a step; the answer ends it. Several that are open share the time. */
   step(title: string, stage?: number): () => void {
     const name = title.length > maxName ? `${title.slice(0, maxName).toWellFormed()}...` : title;
     const key = stepKey(stage === undefined ? { name } : { name, stage });
-    if (!this.#steps.has(key)) {
-      if (this.#steps.size >= maxSteps) return () => undefined;
-      this.#steps.set(key, { name, stage, ms: 0, usage: {} });
-    }
-    const open: OpenStep = { key, started: this.#clock() };
-    this.#open.add(open);
+    const known = this.#steps.get(key);
+    if (known === undefined && this.#steps.size >= maxSteps) return () => undefined;
+    const step = known ?? { name, stage, ms: 0, usage: {} };
+    this.#steps.set(key, step);
+    this.#share();
+    this.#open.add(step);
     return () => {
-      if (!this.#open.delete(open)) return;
-      this.#steps.get(key)!.ms += this.#clock() - open.started;
+      this.#share();
+      this.#open.delete(step);
     };
+  }
+
+  /** Gives the time that has passed to the steps that were open. */
+  #share(): void {
+    const now = this.#stopped ?? this.#clock();
+    for (const step of this.#open) step.ms += (now - this.#shared) / this.#open.size;
+    this.#shared = now;
   }
 
   /** Time counts no more. */
@@ -98,10 +103,9 @@ export class Meter {
   /** So far. Milliseconds are rounded up, as AWS bills them. */
   read(): MeterReading {
     const now = this.#stopped ?? this.#clock();
-    const running = new Map<string, number>();
-    for (const { key, started } of this.#open) running.set(key, (running.get(key) ?? 0) + now - started);
-    const steps = [...this.#steps].map(([key, { name, stage, ms, usage }]): StepUsage => {
-      const took = Math.round(ms + (running.get(key) ?? 0));
+    this.#share();
+    const steps = [...this.#steps.values()].map(({ name, stage, ms, usage }): StepUsage => {
+      const took = Math.floor(ms);
       return { name, ...(stage === undefined ? {} : { stage }), ms: took, usage: sumOf([usage, this.#timed(took)]) };
     });
     return { usage: sumOf([this.#usage, this.#timed(Math.ceil(now - this.#started))]), steps };

@@ -12,9 +12,13 @@ export const priced = {
   codebuildX64SmallMinutes: { price: 'codebuildX64SmallMinute', unit: 1n },
   codebuildX64MediumMinutes: { price: 'codebuildX64MediumMinute', unit: 1n },
   codebuildX64LargeMinutes: { price: 'codebuildX64LargeMinute', unit: 1n },
+  codebuildX64XlargeMinutes: { price: 'codebuildX64XlargeMinute', unit: 1n },
+  codebuildX642xlargeMinutes: { price: 'codebuildX642xlargeMinute', unit: 1n },
   codebuildArm64SmallMinutes: { price: 'codebuildArm64SmallMinute', unit: 1n },
   codebuildArm64MediumMinutes: { price: 'codebuildArm64MediumMinute', unit: 1n },
   codebuildArm64LargeMinutes: { price: 'codebuildArm64LargeMinute', unit: 1n },
+  codebuildArm64XlargeMinutes: { price: 'codebuildArm64XlargeMinute', unit: 1n },
+  codebuildArm642xlargeMinutes: { price: 'codebuildArm642xlargeMinute', unit: 1n },
   s3Reads: { price: 's3Read', unit: 1n },
   s3Writes: { price: 's3Write', unit: 1n },
   dynamodbReadUnits: { price: 'dynamodbReadUnit', unit: 1n },
@@ -37,8 +41,8 @@ export interface PriceTable {
 
 /**
  * us-east-1. Sources: the pricing pages of Lambda, Step Functions and API Gateway; for MicroVMs the prices at launch as reported; S3,
- * DynamoDB and CodeBuild as generally known. None was confirmed on a bill. CodeBuild's medium and large arm64 machines are left out: no
- * source was at hand.
+ * DynamoDB and CodeBuild as generally known. None was confirmed on a bill. CodeBuild's arm64 machines but the small one, and all from
+ * xlarge on, are left out: no source was at hand.
  */
 export const listPrices: PriceTable = {
   date: '2026-11-23',

@@ -1,5 +1,6 @@
 // The runner's side of the job routes: JSON questions with the job's token, bytes over presigned URLs. No AWS SDK, no other credential.
 import { HttpClient, type Incoming, readBody } from '../client/http.ts';
+import { count } from '../cost/meter.ts';
 import { isErrorCode, SlipwayError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobStat, ByteRange, Bytes } from '../store/blobs.ts';
@@ -61,7 +62,11 @@ export class JobClient implements Disposable {
         headers: whole ? {} : { range: `bytes=${start}-${end - 1}` },
         ...(signal === undefined ? {} : { signal }),
       });
-      if (answer.status === (whole ? 200 : 206)) return { size, body: answer.body };
+      count('s3Reads');
+      if (answer.status === (whole ? 200 : 206)) {
+        count('s3BytesOut', end - start);
+        return { size, body: answer.body };
+      }
       answer.body.destroy();
       // An expired URL: one more, with a fresh one.
       if (tries > 0) throw new SlipwayError('UPSTREAM', `the store answered ${answer.status} for ${digest}`);
@@ -96,6 +101,8 @@ export class JobClient implements Disposable {
       body: { size: blob.size, open },
       ...(signal === undefined ? {} : { signal }),
     });
+    count('s3Writes');
+    count('s3BytesIn', blob.size);
     const text = await readBody(answer, 1 << 20, 'the answer of the store');
     if (answer.status >= 300) {
       throw new SlipwayError(

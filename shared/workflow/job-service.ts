@@ -4,6 +4,8 @@ import type { BuildEvent } from '../build/events.ts';
 import type { StageInput } from '../build/executor.ts';
 import { type KeyStruct, keyOf } from '../build/key.ts';
 import type { Step } from '../build/plan.ts';
+import { UsageRecords } from '../build/usage-records.ts';
+import type { MeterReading } from '../cost/meter.ts';
 import { type ErrorDocument, errorDocument, SlipwayError } from '../errors.ts';
 import type { Layer } from '../layer/layer.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
@@ -181,19 +183,30 @@ export class JobService {
   }
 
   /** The runner has done all it can. Said again, it changes nothing. */
-  async complete(id: JobId, place: Omit<LogPlace, 'attempt'>): Promise<void> {
+  async complete(id: JobId, place: Omit<LogPlace, 'attempt'>, used?: MeterReading): Promise<void> {
     const job = await this.#end(id, 'done', place);
+    await this.#keepUsage(id, used);
     await this.#ports.signals.done(job.waiter);
   }
 
   /** The runner has failed. Said again, it changes nothing. */
-  async fail(id: JobId, failure: ErrorDocument, place: Omit<LogPlace, 'attempt'>): Promise<void> {
+  async fail(id: JobId, failure: ErrorDocument, place: Omit<LogPlace, 'attempt'>, used?: MeterReading): Promise<void> {
     const stopped = failure.code === 'CANCELLED' && !(await this.#ports.records.isCancelled(id.build));
     const known = stopped
       ? new SlipwayError('INTERNAL', 'the machine of this stage was stopped, and nobody asked for that')
       : knownFailure(failure);
     const job = await this.#end(id, 'failed', place, { failure: errorDocument(known), at: this.#ports.clock() });
+    await this.#keepUsage(id, used);
     await this.#ports.signals.failed(job.waiter, known.code, known.message.slice(0, 1000));
+  }
+
+  /** What the runner says it used: its word, for an estimate. Said again, the first counts. */
+  async #keepUsage(id: JobId, used: MeterReading | undefined): Promise<void> {
+    const { build, stage, attempt } = id;
+    if (used === undefined) return;
+    const steps = used.steps.map((step) => ({ ...step, stage }));
+    const part = { at: 0, usage: used.usage, steps, job: { stage, attempt } };
+    await new UsageRecords(this.#ports.table).save(build, `job.${stage}.${attempt}`, part);
   }
 
   async #end(id: JobId, state: 'done' | 'failed', place: Omit<LogPlace, 'attempt'>, failed?: Failed): Promise<JobRecord> {

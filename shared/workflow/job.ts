@@ -42,9 +42,19 @@ export const confirmBody = z.object({ id: z.string(), digest, size: count });
 export const bodiesBody = z.object({ digests: z.array(digest).check(z.maxLength(5000)) });
 export const logBody = z.object({ first: count, events: z.array(z.unknown()).check(z.maxLength(10_000)) });
 const place = z.object({ next: count, started: count, done: count });
-export const completeBody = z.object({ place });
+/** At most what a runner can have counted (job-client.ts); a part of an estimate, so nothing is decided by it. */
+const amount = z.int().check(z.nonnegative(), z.lte(2 ** 45));
+const counted = z.record(z.string().check(z.regex(/^s3(Reads|Writes|BytesIn|BytesOut)$/)), amount);
+const used = z.object({
+  usage: counted,
+  steps: z
+    .array(z.object({ stage: z.optional(count), name: z.string().check(z.maxLength(200)), ms: amount, usage: counted }))
+    .check(z.maxLength(200)),
+});
+export const completeBody = z.object({ place, used: z.optional(used) });
 export const failBody = z.object({
   place,
+  used: z.optional(used),
   failure: z.object({
     code: z.string(),
     message: z.string(),

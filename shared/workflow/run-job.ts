@@ -5,12 +5,14 @@ import { mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { executeStage } from '../build/executor.ts';
+import { meteredLog } from '../build/metered-log.ts';
 import { overlayRoots } from '../build/overlay-roots.ts';
 import type { Plan } from '../build/plan.ts';
 import type { ContextSource, RunRoots, ScratchFolder } from '../build/ports.ts';
 import type { StageImage } from '../build/stage-image.ts';
 import { storedLayers } from '../build/stored-layers.ts';
 import { ContextStore } from '../context/context-store.ts';
+import { Meter, metered } from '../cost/meter.ts';
 import { errorDocument, isCode, SlipwayError } from '../errors.ts';
 import { CompressPool } from '../layer/compress-pool.ts';
 import { LayerRecords } from '../layer/record.ts';
@@ -46,6 +48,7 @@ export type JobEnd = { readonly state: 'done' } | { readonly state: 'failed' | '
 /** Executes a job. Never rejects: how it ended is answered here, and told to the home where that can be reached. */
 export async function runJob(ticket: JobTicket, options: RunnerOptions): Promise<JobEnd> {
   using client = new JobClient(ticket, options);
+  const meter = new Meter({ clock: options.clock });
   let log: SourceLog | undefined;
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal]);
@@ -56,16 +59,17 @@ export async function runJob(ticket: JobTicket, options: RunnerOptions): Promise
       client.ask<{ readonly closed: boolean }>('log', { first, events });
     log = new SourceLog({ append, place: job.log, clock: options.clock });
     beating = setInterval(() => void beat(client, stop), options.beat ?? job.beat * 1000);
-    await execute(job, client, log, signal, options);
+    const writer = log;
+    await metered(meter, () => execute(job, client, writer, signal, options));
     await log.flush();
-    await client.ask('complete', { place: placeOf(log) });
+    await client.ask('complete', { place: placeOf(log), used: meter.read() });
     return { state: 'done' };
   } catch (error) {
     const known = asKnown(error);
     try {
       await log?.flush();
       const place = log === undefined ? { next: 0, started: 0, done: 0 } : placeOf(log);
-      await client.ask('fail', { failure: errorDocument(known), place });
+      await client.ask('fail', { failure: errorDocument(known), place, used: meter.read() });
       return { state: 'failed', error: known };
     } catch (unheard) {
       return {
@@ -140,7 +144,7 @@ async function execute(
         clock,
         scratch,
         signal,
-        log: log.log,
+        log: meteredLog(log.log),
         cache: new RemoteCache({ client, blobs: remote, records, table }),
         noCache: false,
         roots() {

@@ -4,6 +4,7 @@ import { type BuildRecord, type BuildRecords, hasEnded } from '../build/build-re
 import { eventLog, type StepLog } from '../build/events.ts';
 import { executeStage, type StageInput } from '../build/executor.ts';
 import { finishBuild } from '../build/finish.ts';
+import { meteredLog } from '../build/metered-log.ts';
 import type { PlannedStage } from '../build/plan.ts';
 import type { ContextSource, LayerStore, ScratchFolder } from '../build/ports.ts';
 import { type PreparedBuild, prepareBuild } from '../build/prepare.ts';
@@ -37,6 +38,8 @@ export interface WorkflowPorts {
   readonly host: Platform;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
+  /** Done before the build ends, while who follows it cannot know yet. */
+  readonly ending?: () => Promise<void>;
   /** Milliseconds between looks at whether the build was cancelled; 2000 unless told otherwise. */
   readonly cancelCheck?: number;
 }
@@ -112,7 +115,7 @@ export async function planBuildStep(id: string, ports: WorkflowPorts): Promise<v
         hint: 'send the context first: POST /api/v1/contexts, then name it by its id',
       });
     }
-    const build = await prepareBuild(request, { ...ports, log, signal });
+    const build = await prepareBuild(request, { ...ports, log: meteredLog(log), signal });
     for (const warning of build.plan.warnings) log.warning(warning);
     await records.savePlan(id, planDocument(build, request.tags));
   });
@@ -221,7 +224,7 @@ function executeHere(
     clock: ports.clock,
     scratch: ports.scratch,
     cache: cacheOf(id, input, request, ports, (key) => settleClaim(id, stage.index, key, plan.epoch, ports, signal)),
-    log,
+    log: meteredLog(log, stage.index),
     signal,
     // The cache itself sees to it, because a stage may be gone through several times.
     noCache: false,
@@ -269,7 +272,10 @@ export async function finishStep(id: string, ports: WorkflowPorts): Promise<Buil
   const image = (await records.stages(id, new Set([stored.plan.target]))).get(stored.plan.target);
   if (image === undefined)
     throw new SlipwayError('INTERNAL', `build ${id} is not finished: stage ${stored.plan.target} is missing`);
-  const result = await logged(id, 'finish', ports, (log, signal) => finishBuild(stored, image, { ...ports, log, signal }));
+  const result = await logged(id, 'finish', ports, (log, signal) =>
+    finishBuild(stored, image, { ...ports, log: meteredLog(log), signal }),
+  );
+  await ports.ending?.();
   return records.succeed(id, result);
 }
 
@@ -290,6 +296,7 @@ export async function failStep(id: string, told: Told, ports: WorkflowPorts): Pr
   if (hasEnded(build.state) && build.state !== 'cancelled') return build;
   // The build has its reason already, whatever this comes to.
   await keepWhatWasDone(id, ports).catch(() => undefined);
+  await ports.ending?.();
   if (build.cancelRequested !== undefined) return records.fail(id, { code: 'CANCELLED', message: 'cancelled' });
   return records.fail(id, (await failureOf(ports, id)) ?? failureToldOf(told));
 }

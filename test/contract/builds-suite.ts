@@ -6,6 +6,7 @@ import type { BuildEvent } from '../../shared/build/events.ts';
 import type { BuildRequest } from '../../shared/build/request.ts';
 import type { StageImage } from '../../shared/build/stage-image.ts';
 import type { NumberedEvent } from '../../shared/build/stored-log.ts';
+import { UsageRecords } from '../../shared/build/usage-records.ts';
 import { type Digest, sha256 } from '../../shared/oci/digest.ts';
 import type { Blobs } from '../../shared/store/blobs.ts';
 import type { Table } from '../../shared/store/table.ts';
@@ -160,33 +161,33 @@ export function buildRecordsContract(name: string, home: () => { readonly table:
       expect([...(await records.stages(id, new Set([10, 11]))).keys()]).toEqual([10]);
     });
 
-    it('sum what their parts used, each part once', async () => {
-      const records = open();
-      const id = await made(records);
-      const first = await records.saveUsage(id, 'stage.a', { at: 5, usage: { s3Reads: 3 } });
-      await records.saveUsage(id, 'plan.b', { at: 1, usage: { s3Reads: 1 } });
+    it('keep what each part used', async () => {
+      const usages = new UsageRecords(home().table);
+      const id = await made(open());
+      const first = await usages.save(id, 'stage.a', { at: 5, usage: { s3Reads: 3 } });
+      await usages.save(id, 'plan.b', { at: 1, usage: { s3Reads: 1 } });
       // The part goes on counting, with and without the version that was answered.
-      await records.saveUsage(id, 'stage.a', { at: 6, usage: { s3Reads: 4 } }, first);
-      await records.saveUsage(id, 'stage.a', { at: 7, usage: { s3Reads: 5 } });
+      await usages.save(id, 'stage.a', { at: 6, usage: { s3Reads: 4 } }, first);
+      await usages.save(id, 'stage.a', { at: 7, usage: { s3Reads: 5 } });
       // What comes late changes nothing.
-      await records.saveUsage(id, 'stage.a', { at: 6, usage: { s3Reads: 99 } }, first);
-      await records.saveUsage(id, 'stage.a', { at: 7, usage: { s3Reads: 99 } });
-      expect(await records.usage(id)).toEqual(
+      await usages.save(id, 'stage.a', { at: 6, usage: { s3Reads: 99 } }, first);
+      await usages.save(id, 'stage.a', { at: 7, usage: { s3Reads: 99 } });
+      expect(await usages.parts(id)).toEqual(
         new Map([
           ['plan.b', { at: 1, usage: { s3Reads: 1 } }],
           ['stage.a', { at: 7, usage: { s3Reads: 5 } }],
         ]),
       );
-      expect((await records.usagePart(id, 'stage.a'))?.usage).toEqual({ at: 7, usage: { s3Reads: 5 } });
-      expect(await records.usagePart(id, 'other')).toBeUndefined();
+      expect((await usages.part(id, 'stage.a'))?.usage).toEqual({ at: 7, usage: { s3Reads: 5 } });
+      expect(await usages.part(id, 'other')).toBeUndefined();
     });
 
     it('keep the last report of a part when several are under way', async () => {
-      const records = open();
-      const id = await made(records);
-      const reports = Array.from({ length: 8 }, (_, at) => records.saveUsage(id, 'jobs.a', { at, usage: { s3Reads: at } }));
+      const usages = new UsageRecords(home().table);
+      const id = await made(open());
+      const reports = Array.from({ length: 8 }, (_, at) => usages.save(id, 'jobs.a', { at, usage: { s3Reads: at } }));
       await Promise.all(reports);
-      expect((await records.usage(id)).get('jobs.a')).toEqual({ at: 7, usage: { s3Reads: 7 } });
+      expect((await usages.parts(id)).get('jobs.a')).toEqual({ at: 7, usage: { s3Reads: 7 } });
     });
 
     it('give the events of several writers one order, and steps one numbering', async () => {

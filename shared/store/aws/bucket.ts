@@ -15,6 +15,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { SlipwayError, throwIfCancelled } from '../../errors.ts';
 import { awsError, nameOf, statusOf } from './aws-error.ts';
+import { countS3Requests } from './request-counts.ts';
 
 export type Signal = AbortSignal | undefined;
 
@@ -29,6 +30,7 @@ export class Bucket {
 
   constructor(client: S3Client, name: string, prefix = '') {
     this.client = client;
+    countS3Requests(client);
     this.name = name;
     this.prefix = prefix === '' || prefix.endsWith('/') ? prefix : `${prefix}/`;
   }

@@ -30,6 +30,7 @@ import {
   upperBound,
 } from '../table-rules.ts';
 import { awsError, nameOf } from './aws-error.ts';
+import { countDynamoRequests } from './request-counts.ts';
 
 type Item = Record<string, AttributeValue>;
 
@@ -53,6 +54,7 @@ export class DynamoTable implements Table {
 
   constructor({ client, table, now = () => Date.now() / 1000 }: DynamoTableOptions) {
     this.#client = client;
+    countDynamoRequests(client);
     this.#table = table;
     this.#now = now;
   }
