@@ -26,7 +26,7 @@ const order: readonly (readonly string[])[] = [
   ['auth', 'container'],
   ['client'],
   ['build'],
-  ['registry', 'archive', 'workflow'],
+  ['registry', 'archive', 'workflow', 'collection'],
   ['api'],
 ];
 

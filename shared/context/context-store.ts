@@ -167,7 +167,14 @@ export class ContextStore {
     }
     const { digest } = await this.#blobs.put(once(), {}, options);
     const value = { files: context.entries.length, ...(options.complete === true ? { complete: true } : {}) };
-    await this.#table.put(contextKeys.list(this.#project, digest), value, {}, options);
+    await this.#table.transact(
+      [
+        { kind: 'put', key: contextKeys.list(this.#project, digest), value },
+        // So that a collection knows where to look.
+        { kind: 'put', key: contextKeys.project(this.#project), value: {} },
+      ],
+      options,
+    );
     return digest;
   }
 

@@ -208,6 +208,10 @@ const encode = ({ forms, toc }: LayerRecord): Json => ({
   forms: forms.map(({ descriptor, members }) => ({ ...descriptor, ...(members !== undefined && { members }) })),
 });
 
+/** The record of a layer as it is in the table; `undefined` when it is damaged. */
+export const layerRecordOf = ({ sort, value }: TableRecord): LayerRecord | undefined =>
+  isDigest(sort) ? decode(sort, value) : undefined;
+
 /** A record that is not what `encode` wrote is as good as none: everything in it can be made again. */
 function decode(diffId: Digest, value: Json): LayerRecord | undefined {
   const { toc, forms } = (value ?? {}) as { readonly toc?: unknown; readonly forms?: unknown };

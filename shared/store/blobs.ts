@@ -69,6 +69,43 @@ export interface Blobs {
   readonly link?: BlobLinks;
   /** Capability: the blobs are files of this machine, which workers may read synchronously. */
   readonly local?: LocalBlobs;
+  /** Capability: what nobody asks for any more can be taken away while others work. */
+  readonly fading?: FadingBlobs;
+}
+
+/**
+ * Taking away blobs so that nobody loses one he was told is there (docs/decisions/0015). A blob that nothing seems to need is marked.
+ * Every method of Blobs that tells of a blob, and every URL for it, takes the mark off first; `list` and what is below do not. Only a
+ * blob that still has its mark can be dropped. So who asked after the mark was made keeps the blob, and who asked before it had all the
+ * time in between to write down that he needs it.
+ */
+export interface FadingBlobs {
+  /** Absence is `undefined`. */
+  look(digest: Digest, options?: Options): Promise<FadingStat | undefined>;
+  /** Pages in digest order, as Blobs.list. */
+  list(page: { readonly after?: Digest; readonly limit: number }, options?: Options): Promise<readonly FadingStat[]>;
+  /** Marks it with the time `now`, unless it is marked. Answers since when it has been; absence is `undefined`. */
+  fade(digest: Digest, now: number, options?: Options): Promise<number | undefined>;
+  /** Deletes it if it still has the mark of `since`. True when it did. */
+  drop(digest: Digest, since: number, options?: Options): Promise<boolean>;
+  /**
+   * Deletes what the medium holds without a blob or an upload that it belongs to, if it has been there since before `before`
+   * (milliseconds since 1970): one page of it. `next`: where the following page starts, if there is one.
+   */
+  sweep(page: { readonly after?: string; readonly before: number }, options?: Options): Promise<Swept>;
+}
+
+export interface FadingStat extends BlobStat {
+  /** Since when it has been marked, if it is: milliseconds since 1970. */
+  readonly since?: number;
+}
+
+export interface Swept {
+  readonly next?: string;
+  /** How many were deleted. */
+  readonly deleted: number;
+  /** Bytes of them. */
+  readonly bytes: number;
 }
 
 export interface BlobLinks {

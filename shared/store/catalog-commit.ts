@@ -13,11 +13,13 @@ import {
   asStoredMove,
   asStoredTag,
   brief,
+  fadingSince,
   manifestRecord,
   type ReadManifest,
   readManifest,
   type StoredManifest,
   type StoredMove,
+  unfaded,
 } from './catalog-records.ts';
 import { uncondemned } from './condemned.ts';
 import { catalogKeys } from './keys.ts';
@@ -155,7 +157,19 @@ async function linkGroups(
   const fresh = all.filter((_, i) => links[i] === undefined);
   const unlinked = fresh.filter(({ size }) => size === undefined).map(({ digest }) => digest);
   if (unlinked.length > 0) throw missing(unlinked, 'the manifest names blobs that the repository does not have');
-  if (fresh.length === 0) return [];
+  // Somebody relies on them from now on: a collection's mark goes, and a collection that is just about to unlink one fails.
+  const kept = all.flatMap(({ repository }, i): readonly Group[] => {
+    const link = links[i];
+    if (link === undefined || fadingSince(link) === undefined) return [];
+    const condition = { ifVersion: link.version };
+    return [
+      {
+        repository,
+        writes: [{ kind: 'put', key: { partition: link.partition, sort: link.sort }, value: unfaded(link), condition }],
+      },
+    ];
+  });
+  if (fresh.length === 0) return kept;
   const uncondemnedChecks = await uncondemned(
     table,
     fresh.map(({ digest }) => digest),
@@ -165,10 +179,11 @@ async function linkGroups(
   const stats = await mapBounded(fresh, ({ digest }) => blobs.stat(digest, options));
   const absent = fresh.filter((_, i) => stats[i] === undefined).map(({ digest }) => digest);
   if (absent.length > 0) throw missing(absent, 'the manifest names blobs that are not stored');
-  return fresh.map(({ repository, digest }, i) => ({
+  const made = fresh.map(({ repository, digest }, i) => ({
     repository,
     writes: [...linkWrites(repository, digest, stats[i]!.size, clock()), uncondemnedChecks[i]!],
   }));
+  return [...kept, ...made];
 }
 
 export const linkWrites = (repository: string, digest: Digest, size: number, at: number): readonly Write[] => [

@@ -115,6 +115,18 @@ export function asSize(record: TableRecord): number {
   return size;
 }
 
+/** Since when (milliseconds since 1970) a link has been marked to go, if it is. */
+export function fadingSince(record: TableRecord): number | undefined {
+  const { fading } = membersOf(record);
+  return typeof fading === 'number' ? fading : undefined;
+}
+
+/** A link's value with the mark `fading`, or without one. */
+export function unfaded(record: TableRecord, fading?: number): Json {
+  const { fading: _, ...rest } = membersOf(record);
+  return fading === undefined ? rest : { ...rest, fading };
+}
+
 /** As JSON for the table. The cast is safe: the types above hold nothing but JSON. */
 export const asJson = (value: StoredManifest | StoredTag | StoredMove): Json => value as unknown as Json;
 

@@ -2,7 +2,6 @@
 import { SlipwayError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isDigest } from '../oci/digest.ts';
-import { manifestLimit } from '../oci/manifest.ts';
 import type { Blobs, Options } from './blobs.ts';
 import { mapBounded } from './bounded.ts';
 import type { Catalog, ManifestCommit, ManifestRecord, Page, TagRecord } from './catalog.ts';
@@ -20,14 +19,16 @@ import {
   asStoredManifest,
   asStoredMove,
   asStoredTag,
+  fadingSince,
   manifestRecord,
-  readManifest,
   type StoredManifest,
+  unfaded,
 } from './catalog-records.ts';
 import { isHeld, uncondemned } from './condemned.ts';
 import { catalogKeys } from './keys.ts';
+import { manifestUses, readStoredManifest } from './manifest-uses.ts';
 import { removing, retrying, unremoved } from './removal.ts';
-import type { Table, TableRecord, Write } from './table.ts';
+import type { Key, Table, TableRecord, Write } from './table.ts';
 
 const pageSize = 1000;
 
@@ -180,7 +181,7 @@ export class TableCatalog implements Catalog {
   async link(repository: string, digest: Digest, size: number, options?: Options): Promise<void> {
     const key = catalogKeys.link(repository, digest);
     await retrying(async () => {
-      if ((await this.#table.get(key, options)) !== undefined) return;
+      if ((await this.#askForLink(key, options)) !== undefined) return;
       const [check] = await uncondemned(this.#table, [digest], this.#parts.clock, options);
       const stat = await this.#blobs.stat(digest, options);
       if (stat === undefined) {
@@ -194,8 +195,18 @@ export class TableCatalog implements Catalog {
   }
 
   async linked(repository: string, digest: Digest, options?: Options): Promise<number | undefined> {
-    const record = await this.#table.get(catalogKeys.link(repository, digest), options);
+    const record = await this.#askForLink(catalogKeys.link(repository, digest), options);
     return record && asSize(record);
+  }
+
+  /** A link, for who will rely on it: a collection's mark is taken off, so that it stays (FadingBlobs says how that is safe). */
+  async #askForLink(key: Key, options?: Options): Promise<TableRecord | undefined> {
+    return await retrying(async () => {
+      const record = await this.#table.get(key, options);
+      if (record === undefined || fadingSince(record) === undefined) return record;
+      await this.#table.put(key, unfaded(record), { condition: { ifVersion: record.version } }, options);
+      return record;
+    }, options?.signal);
   }
 
   async unlink(repository: string, digest: Digest, options?: Options): Promise<boolean> {
@@ -228,9 +239,9 @@ export class TableCatalog implements Catalog {
 
   async #unlinkUnused(repository: string, digests: readonly Digest[], check: Write, options?: Options): Promise<void> {
     const unused = new Set(digests);
-    for await (const record of this.#all(repository, catalogKeys.manifestPrefix, options)) {
+    for await (const { uses } of manifestUses(this.#parts, repository, options)) {
       if (unused.size === 0) return;
-      for (const digest of await this.#usesOf(asStoredManifest(record), options)) unused.delete(digest);
+      for (const digest of uses) unused.delete(digest);
     }
     const groups = [...unused].map((digest) => ({
       repository,
@@ -272,24 +283,8 @@ export class TableCatalog implements Catalog {
   /** With the annotations that were too large for the record. */
   async #whole(stored: StoredManifest, options?: Options): Promise<ManifestRecord> {
     if (!stored.annotated) return manifestRecord(stored);
-    const { document } = await this.#read(stored, options);
+    const { document } = await readStoredManifest(this.#blobs, stored, options);
     const { annotations } = document.kind === 'index' ? document.index : document.manifest;
     return { ...manifestRecord(stored), ...(annotations && { annotations }) };
-  }
-
-  async #usesOf(stored: StoredManifest, options?: Options): Promise<readonly Digest[]> {
-    if (stored.uses !== undefined) return stored.uses;
-    const { needs } = await this.#read(stored, options);
-    return [...needs.blobs, ...needs.manifests];
-  }
-
-  async #read(stored: StoredManifest, options?: Options) {
-    const blob = await this.#blobs.open(stored.digest, undefined, options);
-    if (blob === undefined || blob.size > manifestLimit) {
-      throw new SlipwayError('STORE', `the manifest ${stored.digest} is not in the blob store any more`);
-    }
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of blob.body) chunks.push(chunk);
-    return readManifest(Buffer.concat(chunks), stored.mediaType, stored.digest, stored.at);
   }
 }

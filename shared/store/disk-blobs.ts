@@ -6,6 +6,7 @@
 //   <root>/uploads/<id>                the bytes of a resumable upload: its size is the offset
 //   <root>/uploads/<id>.json           its record; says what it became once finished
 //   <root>/uploads/<id>.lock           held while somebody appends to it or finishes it
+//   <root>/uploads/drop-<hex>          a blob that is being dropped: see disk-fading.ts
 //   <root>/uploads/.swept              its mtime: when abandoned files were last removed
 //
 // A blob appears by rename(2) after its bytes are synced, and put resolves after the folder is synced too. Hashing runs beside the
@@ -30,8 +31,22 @@ import { join } from 'node:path';
 import { errnoOf, SlipwayError, throwIfCancelled } from '../errors.ts';
 import { algorithmOf, type Digest, encodedOf, isDigest, parseDigest } from '../oci/digest.ts';
 import { chunkSize } from '../stream/chunk-size.ts';
-import type { BlobBody, BlobStat, Blobs, ByteRange, Bytes, Expected, LocalBlobs, Options, UploadState } from './blobs.ts';
+import type {
+  BlobBody,
+  BlobStat,
+  Blobs,
+  ByteRange,
+  Bytes,
+  Expected,
+  FadingBlobs,
+  FadingStat,
+  LocalBlobs,
+  Options,
+  Swept,
+  UploadState,
+} from './blobs.ts';
 import { bytesStream } from './bytes-stream.ts';
+import { askFor, dropFile, fadeFile, isMarked, settleLimbo } from './disk-fading.ts';
 import { diskError, FileSink, fileStream, guard, hashFile, shortened, syncFile, syncFolder } from './disk-io.ts';
 import { checkNotOver, checkRange, checkSize, verify } from './expected.ts';
 import { cancelSource, pull } from './source.ts';
@@ -49,6 +64,13 @@ interface UploadRecord {
 
 export class DiskBlobs implements Blobs {
   readonly local: LocalBlobs = { path: (digest) => this.#existing(digest) };
+  readonly fading: FadingBlobs = {
+    look: async (digest) => this.#look(digest),
+    list: async (page, options) => this.#list(page, options),
+    fade: async (digest, now) => guard(this.#path(digest), () => fadeFile(this.#path(digest), now)),
+    drop: async (digest, since) => guard(this.#path(digest), () => dropFile(this.#path(digest), this.#limbo(digest), since)),
+    sweep: async (_, options) => this.#sweepAll(options),
+  };
   readonly #root: string;
   readonly #uploads: string;
   /** Hash state of uploads that this process appended to, each good for exactly `offset` bytes. */
@@ -85,11 +107,15 @@ export class DiskBlobs implements Blobs {
     throwIfCancelled(options?.signal);
     const file = this.#path(digest);
     let fd: number;
-    try {
-      fd = openSync(file, 'r');
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return undefined;
-      throw diskError(error, file);
+    for (;;) {
+      if (this.#stat(digest) === undefined) return undefined;
+      try {
+        fd = openSync(file, 'r');
+        break;
+      } catch (error) {
+        // Deleted since; or being dropped, and then it comes back, because somebody has asked.
+        if (errnoOf(error) !== 'ENOENT') throw diskError(error, file);
+      }
     }
     let owned = true;
     try {
@@ -236,16 +262,20 @@ export class DiskBlobs implements Blobs {
   }
 
   async list(page: { readonly after?: Digest; readonly limit: number }, options?: Options): Promise<readonly BlobStat[]> {
+    return this.#list(page, options).map(({ digest, size }) => ({ digest, size }));
+  }
+
+  #list(page: { readonly after?: Digest; readonly limit: number }, options?: Options): readonly FadingStat[] {
     throwIfCancelled(options?.signal);
-    const stats: BlobStat[] = [];
+    const stats: FadingStat[] = [];
     for (const algorithm of algorithms) {
       const names = guard(this.#root, () => readdirSync(join(this.#root, 'blobs', algorithm))).sort();
       for (const name of names) {
         const digest = `${algorithm}:${name}`;
         if (!isDigest(digest) || (page.after !== undefined && digest <= page.after)) continue;
         if (stats.length >= page.limit) return stats;
-        const stat = this.#stat(digest);
-        if (stat !== undefined) stats.push(stat);
+        const found = this.#look(digest);
+        if (found !== undefined) stats.push(found);
       }
     }
     return stats;
@@ -395,13 +425,42 @@ export class DiskBlobs implements Blobs {
 
   #stat(digest: Digest): BlobStat | undefined {
     const file = this.#path(digest);
-    const found = guard(file, () => statSync(file, { throwIfNoEntry: false }));
+    const found = guard(file, () => askFor(file, this.#limbo(digest)));
     return found === undefined ? undefined : { digest, size: found.size };
   }
 
-  #existing(digest: Digest): string | undefined {
+  /** As it lies there, a mark included. */
+  #look(digest: Digest): FadingStat | undefined {
     const file = this.#path(digest);
-    return existsSync(file) ? file : undefined;
+    const found = guard(file, () => statSync(file, { throwIfNoEntry: false }));
+    return found && { digest, size: found.size, ...(isMarked(found) ? { since: found.mtimeMs } : {}) };
+  }
+
+  #existing(digest: Digest): string | undefined {
+    return this.#stat(digest) === undefined ? undefined : this.#path(digest);
+  }
+
+  #limbo(digest: Digest): string {
+    return join(this.#uploads, `drop-${encodedOf(digest)}`);
+  }
+
+  /** Ends drops that a process died in. What puts and uploads leave is removed by sweepStaged. */
+  #sweepAll(options?: Options): Swept {
+    let deleted = 0;
+    let bytes = 0;
+    for (const name of guard(this.#uploads, () => readdirSync(this.#uploads))) {
+      throwIfCancelled(options?.signal);
+      const hex = /^drop-([0-9a-f]+)$/.exec(name)?.[1];
+      if (hex === undefined) continue;
+      const digest = `${hex.length > 64 ? 'sha512' : 'sha256'}:${hex}`;
+      if (!isDigest(digest)) continue;
+      const limbo = this.#limbo(digest);
+      const size = statSync(limbo, { throwIfNoEntry: false })?.size ?? 0;
+      if (!guard(limbo, () => settleLimbo(limbo, this.#path(digest)))) continue;
+      deleted++;
+      bytes += size;
+    }
+    return { deleted, bytes };
   }
 
   /** Checked here once more, although the type says so: a digest out of a foreign document must not become a path. */

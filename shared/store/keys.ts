@@ -21,6 +21,7 @@
 // Contexts (context/context-store.ts)
 //   body#<project>#<hex digit>     | <digest>            where the project's body of a context file is: blob (a pack, or itself), offset
 //   context#<project>              | <digest>            a file list that the project saved; the list is the blob <digest>
+//   projects                       | <project>           a project that has saved a file list
 // Catalog (catalog-table.ts)
 //   repositories                   | <repository>        a repository that has had a manifest; internal ones (<name>) are not listed
 //   repository#<repository>        | tag#<tag>           what the tag points at, with the facts needed to serve it
@@ -32,6 +33,8 @@
 //   holders#<hex digit>            | <digest>#<repository>   that the repository has this manifest: images are found by ID here
 //   links#<digest>                 | in#<repository>     that the repository links the blob
 //   links#<digest>                 | condemned           the blob is being freed: no new link until that is over
+// Collections (collection/)
+//   collection                     | state               how far the collection under way is, or what the last one did
 // Layers (layer/record.ts)
 //   layer#<hex digit>              | <diffID>            the layer's blobs with their member indexes, and its table of contents
 // Accounts (auth/accounts.ts)
@@ -57,7 +60,7 @@
 // Every object key is unique to one attempt to store, so deleting one attempt's object never hits another's. An object is garbage
 // when the record its key leads to (the blob's by digest, or the upload's state) does not name it.
 import { SlipwayError } from '../errors.ts';
-import { algorithmOf, type Digest, encodedOf } from '../oci/digest.ts';
+import { algorithmOf, type Digest, encodedOf, isDigest } from '../oci/digest.ts';
 import type { Key } from './table.ts';
 
 const separator = '#';
@@ -102,6 +105,7 @@ export const uploadKeys = {
 export const cacheKeys = {
   step: (key: Digest): Key => ({ partition: compose('step', encodedOf(key).slice(0, 1)), sort: key }),
   slot: (slot: Digest): Key => ({ partition: compose('slot', encodedOf(slot).slice(0, 1)), sort: slot }),
+  partitions: Array.from(hexDigits).flatMap((digit) => [compose('step', digit), compose('slot', digit)]),
 } as const;
 
 /** Table keys of stored builds. All builds are one partition: a team starts fewer than the thousand a second that it takes. */
@@ -132,7 +136,16 @@ export const contextKeys = {
     partition: compose('body', project, encodedOf(digest).slice(0, 1)),
     sort: digest,
   }),
-  list: (project: string, digest: Digest): Key => ({ partition: compose('context', project), sort: digest }),
+  bodies: (project: string): readonly string[] => Array.from(hexDigits, (digit) => compose('body', project, digit)),
+  list: (project: string, digest: Digest): Key => ({ partition: contextKeys.lists(project), sort: digest }),
+  lists: (project: string): string => compose('context', project),
+  projects: 'projects',
+  project: (project: string): Key => ({ partition: 'projects', sort: project }),
+} as const;
+
+/** Table key of collections. */
+export const collectionKeys = {
+  state: { partition: 'collection', sort: 'state' },
 } as const;
 
 const firstDigit = (digest: Digest): string => encodedOf(digest).slice(0, 1);
@@ -186,6 +199,7 @@ export const catalogKeys = {
 /** Table keys of what is known of layers. */
 export const layerKeys = {
   record: (diffId: Digest): Key => ({ partition: compose('layer', firstDigit(diffId)), sort: diffId }),
+  partitions: Array.from(hexDigits, (digit) => compose('layer', digit)),
 } as const;
 
 /** Table keys of those who may log in. */
@@ -197,6 +211,7 @@ export const accountKeys = {
 /** Table keys of what is known of an image without reading its documents again. */
 export const imageKeys = {
   facts: (digest: Digest): Key => ({ partition: compose('facts', firstDigit(digest)), sort: digest }),
+  partitions: Array.from(hexDigits, (digit) => compose('facts', digit)),
 } as const;
 
 /** Table keys of builds under way. Build ids are made by the home and have no separator in them. */
@@ -236,4 +251,10 @@ export const objectKeys = {
   upload: (id: string, unique: string): string => `uploads/${id}/${unique}`,
   /** The upload that an object key belongs to, if it is an upload's. */
   uploadOf: (key: string): string | undefined => /^uploads\/([^/]+)\//.exec(key)?.[1],
+  /** The blob that an object key was made for, if it is a blob's. */
+  digestOf: (key: string): Digest | undefined => {
+    const [, algorithm, encoded] = /^blobs\/([^/]+)\/([^/]+)\//.exec(key) ?? [];
+    return objectKeys.asDigest(`${algorithm}:${encoded}`);
+  },
+  asDigest: (text: string | undefined): Digest | undefined => (text !== undefined && isDigest(text) ? text : undefined),
 } as const;

@@ -27,7 +27,8 @@ export function sweepStaged(folder: string, now: number): void {
   if (last === undefined) writeFileSync(marker, '');
   else utimesSync(marker, now / 1000, now / 1000);
   for (const name of readdirSync(folder)) {
-    if (name === '.swept') continue;
+    // A blob that is being dropped may yet have to come back.
+    if (name === '.swept' || name.startsWith('drop-')) continue;
     const upload = uploadOf(name);
     // An upload's record is as old as its beginning; it stays as long as its bytes are young.
     const youngest = upload === undefined ? age(name) : Math.min(age(name) ?? Infinity, age(upload) ?? Infinity);

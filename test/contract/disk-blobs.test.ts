@@ -1,5 +1,15 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { encodedOf, sha256 } from '../../shared/oci/digest.ts';
@@ -7,6 +17,7 @@ import { DiskBlobs } from '../../shared/store/disk-blobs.ts';
 import { MiB } from './blobs-fixture.ts';
 import { blobsSuite } from './blobs-suite.ts';
 import { blobFolder, diskUnderTest } from './disk-under-test.ts';
+import { fadingSuite } from './fading-suite.ts';
 import { memorySuite } from './memory-suite.ts';
 import { pattern } from './pattern.ts';
 import { failure } from './table-suite.ts';
@@ -19,6 +30,7 @@ blobsSuite('DiskBlobs', diskUnderTest, { interrupted });
 uploadsSuite('DiskBlobs', diskUnderTest, { interrupted });
 // As large as shows it. The 2 GiB of the promise are moved in test/e2e/large-blobs.test.ts.
 memorySuite('DiskBlobs', diskUnderTest, { large: 320 * MiB, medium: 320 * MiB });
+fadingSuite('DiskBlobs', diskUnderTest);
 
 describe('DiskBlobs tree', () => {
   let root: string;
@@ -76,6 +88,37 @@ describe('DiskBlobs tree', () => {
     expect((await failure(blobs.adopt(short, { digest: sha256('else'), size: 5 }))).code).toBe('SIZE_MISMATCH');
     expect([file, again, short].filter((one) => existsSync(one))).toEqual([]);
     expect(await blobs.list({ limit: 5 })).toEqual([stat]);
+  });
+
+  test('brings back what a drop that died had moved aside, if somebody asked for it', async () => {
+    const blobs = await DiskBlobs.open(root);
+    const { digest } = await blobs.put(of('hello'));
+    const file = blobs.local.path(digest)!;
+    const limbo = join(root, 'uploads', `drop-${encodedOf(digest)}`);
+    const ask: (() => Promise<unknown>)[] = [
+      () => blobs.stat(digest),
+      () => blobs.open(digest).then((found) => found?.body.cancel()),
+      async () => blobs.local.path(digest),
+      () => blobs.fading.sweep({ before: 0 }),
+    ];
+    for (const question of ask) {
+      renameSync(file, limbo);
+      await question();
+      expect(readFileSync(file, 'utf8')).toBe('hello');
+      await blobs.fading.sweep({ before: 0 });
+      expect(existsSync(limbo)).toBe(false);
+    }
+    // Nobody asked, and it still has its mark: the drop is ended.
+    await blobs.fading.fade(digest, 5000);
+    renameSync(file, limbo);
+    expect(await blobs.fading.sweep({ before: 0 })).toEqual({ deleted: 1, bytes: 5 });
+    expect(await blobs.stat(digest)).toBeUndefined();
+    // A name left over from a drop that was undone does not stand in the way of the next.
+    await blobs.put(of('hello'));
+    const since = (await blobs.fading.fade(digest, 5000))!;
+    linkSync(file, limbo);
+    expect(await blobs.fading.drop(digest, since)).toBe(true);
+    expect(await blobs.stat(digest)).toBeUndefined();
   });
 
   test('is rid of what dead processes left, and of nothing else', async () => {

@@ -13,6 +13,7 @@ import { clientOptions } from '../support/aws.ts';
 import { MiB } from './blobs-fixture.ts';
 import { blobsSuite } from './blobs-suite.ts';
 import { openBlobs } from './drivers.ts';
+import { fadingSuite } from './fading-suite.ts';
 import { memorySuite } from './memory-suite.ts';
 import { s3Extras } from './s3-extras.ts';
 import { uploadsSuite } from './uploads-suite.ts';
@@ -57,5 +58,6 @@ if ('missing' in aws) {
   memorySuite('S3Blobs', open, { large: 224 * MiB, medium: 224 * MiB });
   blobsSuite('S3Blobs', open, { interrupted: 20 * MiB });
   uploadsSuite('S3Blobs', open, { interrupted: 20 * MiB });
+  fadingSuite('S3Blobs', open);
   s3Extras(open);
 }

@@ -1,20 +1,89 @@
 // What S3Blobs does beyond the contract: URLs for clients, and how it uses the bucket.
 import { createHash } from 'node:crypto';
-import { GetObjectCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3';
+import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Digest, sha256 } from '../../shared/oci/digest.ts';
 import { Bucket } from '../../shared/store/aws/bucket.ts';
 import { sendParts } from '../../shared/store/aws/multipart-writer.ts';
+import { S3Blobs } from '../../shared/store/aws/s3-blobs.ts';
 import { ByteReader } from '../../shared/stream/byte-reader.ts';
 import type { BlobsUnderTest } from './blobs-fixture.ts';
+import { openTable } from './drivers.ts';
 import { pattern, patternDigest } from './pattern.ts';
 import { failure } from './table-suite.ts';
 
 const MiB = 1 << 20;
 
-type S3UnderTest = BlobsUnderTest & { readonly s3: S3Client; readonly spec: { readonly bucket: string } };
+type S3UnderTest = BlobsUnderTest & {
+  readonly s3: S3Client;
+  readonly spec: { readonly endpoint: string; readonly bucket: string; readonly table: string };
+};
 
 export function s3Extras(open: () => Promise<S3UnderTest>): void {
+  describe('S3Blobs, objects that belong to nothing', () => {
+    let tested: S3UnderTest;
+    beforeEach(async () => {
+      tested = await open();
+    });
+    afterEach(() => tested[Symbol.asyncDispose]());
+    const day = 24 * 3600;
+    const aged = async (days: number) =>
+      new S3Blobs({
+        client: tested.s3,
+        bucket: tested.spec.bucket,
+        table: await openTable({ ...tested.spec, driver: 'dynamo' }),
+        prefix: 'home',
+        now: () => Date.now() / 1000 + days * day,
+      });
+    const sweepAll = async (blobs: S3Blobs): Promise<number> => {
+      let deleted = 0;
+      for (let after: string | undefined; ; ) {
+        const page = await blobs.fading.sweep({ before: Date.now() + 1e12, ...(after === undefined ? {} : { after }) });
+        deleted += page.deleted;
+        if (page.next === undefined) return deleted;
+        after = page.next;
+      }
+    };
+
+    test('go when nothing can commit them any more, and nothing else goes', async () => {
+      const { blobs, s3, spec } = tested;
+      const { digest } = await blobs.put(new Response('committed').body!);
+      const open = await blobs.begin();
+      await blobs.append(open.id, 0, pattern(1, 0, 6 * MiB));
+      const finished = await blobs.begin();
+      await blobs.append(finished.id, 0, new Response('finished').body!);
+      await blobs.finish(finished.id, {});
+      const link = await blobs.link!.write({ digest: sha256('sent'), size: 4 }, { seconds: 60 });
+      expect((await fetch(link.url, { method: 'PUT', headers: link.headers, body: 'sent' })).status).toBe(200);
+      const strays = [
+        `home/blobs/sha256/${digest.slice(7)}/0123456789abcdef0123456789abcdef`,
+        `home/blobs/sha256/${sha256('never').slice(7)}/0123456789abcdef0123456789abcdef`,
+        'home/uploads/0123456789abcdef0123456789abcdef/0123456789abcdef0123456789abcdef',
+        `home/uploads/${finished.id}/0123456789abcdef0123456789abcdef`,
+      ];
+      for (const Key of strays) await s3.send(new PutObjectCommand({ Bucket: spec.bucket, Key, Body: 'x' }));
+      const foreign = 'contexts/team.tar.gz';
+      await s3.send(new PutObjectCommand({ Bucket: spec.bucket, Key: foreign, Body: 'x' }));
+      expect(await sweepAll(await aged(7))).toBe(0);
+      expect(await sweepAll(await aged(9))).toBe(strays.length + 1);
+      const { Contents = [] } = await s3.send(new ListObjectsV2Command({ Bucket: spec.bucket }));
+      const left = Contents.map(({ Key }) => Key!);
+      expect(left.filter((key) => strays.includes(key))).toEqual([]);
+      expect(left).toContain(foreign);
+      expect(await new Response((await blobs.open(digest))!.body).text()).toBe('committed');
+      expect(await new Response((await blobs.open(sha256('finished')))!.body).text()).toBe('finished');
+      expect(await blobs.finish(open.id, { size: 6 * MiB })).toMatchObject({ size: 6 * MiB });
+    });
+
+    test('cannot be confirmed when the sweep may take them', async () => {
+      const link = await tested.blobs.link!.write({ digest: sha256('late'), size: 4 }, { seconds: 60 });
+      await fetch(link.url, { method: 'PUT', headers: link.headers, body: 'late' });
+      const late = (await aged(7.1)).link.confirm(link.id, { digest: sha256('late'), size: 4 });
+      expect((await failure(late)).code).toBe('UPLOAD_UNKNOWN');
+      await (await aged(6.9)).link.confirm(link.id, { digest: sha256('late'), size: 4 });
+    });
+  });
+
   describe('S3Blobs links', () => {
     let tested: S3UnderTest;
     beforeEach(async () => {

@@ -9,6 +9,7 @@ import {
   DeleteObjectCommand,
   GetObjectCommand,
   HeadObjectCommand,
+  ListObjectsV2Command,
   PutObjectCommand,
   type S3Client,
   UploadPartCommand,
@@ -21,6 +22,18 @@ export type Signal = AbortSignal | undefined;
 
 /** Tries to go on with a download whose connection broke, each from where the last one ended. */
 const readTries = 4;
+
+export interface Head {
+  readonly size: number;
+  readonly sha256: string | undefined;
+  readonly stored: number;
+}
+
+export interface Listed {
+  /** `stored`: milliseconds since 1970; of a multipart object, when its upload began. */
+  readonly objects: readonly { readonly key: string; readonly size: number; readonly stored: number }[];
+  readonly next?: string;
+}
 
 export class Bucket {
   readonly client: S3Client;
@@ -52,18 +65,37 @@ export class Bucket {
     return first === undefined ? undefined : this.#read(first, key, start, end, signal);
   }
 
-  /** Size and, when S3 knows it, the SHA-256 (base64) of the whole object. */
-  async head(key: string, signal: Signal): Promise<{ readonly size: number; readonly sha256: string | undefined } | undefined> {
+  /** Size, when it was stored (milliseconds since 1970) and, when S3 knows it, the SHA-256 (base64) of the whole object. */
+  async head(key: string, signal: Signal): Promise<Head | undefined> {
     try {
       const command = new HeadObjectCommand({ ...this.at(key), ChecksumMode: 'ENABLED' });
       const answer = await this.#send('look at an object', signal, (abort) => this.client.send(command, abort));
       // A composite checksum is one of the parts' checksums, which says nothing about the digest.
       const whole = answer.ChecksumType === 'COMPOSITE' ? undefined : answer.ChecksumSHA256;
-      return { size: answer.ContentLength ?? 0, sha256: whole };
+      return { size: answer.ContentLength ?? 0, sha256: whole, stored: answer.LastModified?.getTime() ?? 0 };
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;
     }
+  }
+
+  /** Objects whose keys start with `prefix`, in the order of their keys, after `after`: up to a thousand. */
+  async list(prefix: string, after: string | undefined, signal: Signal): Promise<Listed> {
+    const { Bucket: name } = this.at('');
+    const command = new ListObjectsV2Command({
+      Bucket: name,
+      Prefix: this.prefix + prefix,
+      ...(after === undefined ? {} : { StartAfter: this.prefix + after }),
+    });
+    const answer = await this.#send('list objects', signal, (abort) => this.client.send(command, abort));
+    const objects = (answer.Contents ?? []).flatMap(({ Key, Size = 0, LastModified }) =>
+      // One without a date counts as new.
+      Key === undefined || LastModified === undefined
+        ? []
+        : [{ key: Key.slice(this.prefix.length), size: Size, stored: LastModified.getTime() }],
+    );
+    const last = answer.Contents?.at(-1)?.Key;
+    return { objects, ...(answer.IsTruncated && last !== undefined ? { next: last.slice(this.prefix.length) } : {}) };
   }
 
   /** No error when it is gone already. */

@@ -7,17 +7,30 @@ import { isCode, SlipwayError, throwIfCancelled } from '../../errors.ts';
 import { algorithmOf, type Digest, parseDigest } from '../../oci/digest.ts';
 import { ByteReader } from '../../stream/byte-reader.ts';
 import { toReadableStream } from '../../stream/web.ts';
-import type { BlobBody, BlobLinks, BlobStat, Blobs, ByteRange, Bytes, Expected, Options, UploadState } from '../blobs.ts';
+import type {
+  BlobBody,
+  BlobLinks,
+  BlobStat,
+  Blobs,
+  ByteRange,
+  Bytes,
+  Expected,
+  FadingBlobs,
+  FadingStat,
+  Options,
+  UploadState,
+} from '../blobs.ts';
 import { bytesStream } from '../bytes-stream.ts';
 import { checkNotOver, checkRange, checkSize, verify } from '../expected.ts';
 import { blobKeys, objectKeys, uploadKeys } from '../keys.ts';
 import { cancelSource, pull } from '../source.ts';
 import { newId } from '../staged-id.ts';
-import type { Table, TableRecord, Write } from '../table.ts';
+import type { Key, Table, TableRecord, Write } from '../table.ts';
 import { Bucket, type Signal } from './bucket.ts';
 import { fill, sendParts } from './multipart-writer.ts';
 import { growing, planFor } from './part-plan.ts';
 import { S3Links } from './s3-links.ts';
+import { sweepObjects } from './s3-sweep.ts';
 import { S3Uploads } from './s3-uploads.ts';
 import { checksumOf, optionsOf, type Place, type Shelf } from './shelf.ts';
 
@@ -39,6 +52,7 @@ export interface S3BlobsOptions {
 
 export class S3Blobs implements Blobs {
   readonly link: BlobLinks;
+  readonly fading: FadingBlobs;
   readonly #bucket: Bucket;
   readonly #table: Table;
   readonly #uploads: S3Uploads;
@@ -53,7 +67,21 @@ export class S3Blobs implements Blobs {
       commit: (blob, key, also, signal) => this.#commit(blob, key, also, signal),
     };
     this.#uploads = new S3Uploads(this.#bucket, table, shelf, now);
-    this.link = new S3Links(this.#bucket, shelf);
+    this.link = new S3Links(this.#bucket, shelf, now);
+    this.fading = {
+      look: async (digest, options) => {
+        const place = (await this.#look(digest, options?.signal))?.place;
+        return place && fadingStat(digest, place);
+      },
+      list: async (page, options) =>
+        (await this.#list(page, options)).map((record) => fadingStat(record.sort as Digest, placeOf(record))),
+      fade: (digest, time, options) => this.#fade(digest, time, options?.signal),
+      drop: async (digest, since, options) => {
+        const found = await this.#look(digest, options?.signal);
+        return found?.place.fading === since && (await this.#remove(digest, found, options?.signal));
+      },
+      sweep: (page, options) => sweepObjects(this.#bucket, this.#table, now, page, options),
+    };
   }
 
   async stat(digest: Digest, options?: Options): Promise<BlobStat | undefined> {
@@ -171,39 +199,81 @@ export class S3Blobs implements Blobs {
   }
 
   async list(page: { readonly after?: Digest; readonly limit: number }, options?: Options): Promise<readonly BlobStat[]> {
-    const stats: BlobStat[] = [];
+    return (await this.#list(page, options)).map((record) => ({ digest: record.sort as Digest, size: placeOf(record).size }));
+  }
+
+  async #list(page: { readonly after?: Digest; readonly limit: number }, options?: Options): Promise<readonly TableRecord[]> {
+    const records: TableRecord[] = [];
     for (const partition of blobKeys.partitions(page.after)) {
-      const limit = page.limit - stats.length;
+      const limit = page.limit - records.length;
       if (limit <= 0) break;
       const query = page.after === undefined ? { limit } : { limit, after: page.after };
-      for (const record of await this.#table.query(partition, query, options)) {
-        stats.push({ digest: record.sort as Digest, size: placeOf(record).size });
-      }
+      records.push(...(await this.#table.query(partition, query, options)));
     }
-    return stats;
+    return records;
   }
 
   async delete(digest: Digest, options?: Options): Promise<boolean> {
     for (;;) {
-      const found = await this.#find(digest, options?.signal);
+      const found = await this.#look(digest, options?.signal);
       if (found === undefined) return false;
-      const { key } = found.place;
-      const writes: Write[] = [{ kind: 'delete', key: blobKeys.record(digest), condition: { ifVersion: found.record.version } }];
-      const upload = objectKeys.uploadOf(key);
-      if (upload !== undefined) writes.push({ kind: 'delete', key: uploadKeys.state(upload) });
-      try {
-        await this.#table.transact(writes, options);
-      } catch (error) {
-        // Deleted, or deleted and stored anew, by somebody else meanwhile.
-        if (isCode(error, 'STORE_CONFLICT')) continue;
-        throw error;
-      }
-      await this.#bucket.remove(key, options?.signal);
-      return true;
+      if (await this.#remove(digest, found, options?.signal)) return true;
+      // Deleted, or deleted and stored anew, or marked, by somebody else meanwhile.
     }
   }
 
-  async #find(digest: Digest, signal: Signal): Promise<{ readonly record: TableRecord; readonly place: Place } | undefined> {
+  /** Deletes the blob as it was found. False when its record has changed since. */
+  async #remove(digest: Digest, { record, place }: Found, signal: Signal): Promise<boolean> {
+    const writes: Write[] = [{ kind: 'delete', key: blobKeys.record(digest), condition: { ifVersion: record.version } }];
+    const upload = objectKeys.uploadOf(place.key);
+    if (upload !== undefined) writes.push({ kind: 'delete', key: uploadKeys.state(upload) });
+    try {
+      await this.#table.transact(writes, optionsOf(signal));
+    } catch (error) {
+      if (isCode(error, 'STORE_CONFLICT')) return false;
+      throw error;
+    }
+    await this.#bucket.remove(place.key, signal);
+    return true;
+  }
+
+  async #fade(digest: Digest, time: number, signal: Signal): Promise<number | undefined> {
+    for (;;) {
+      const found = await this.#look(digest, signal);
+      if (found === undefined) return undefined;
+      if (found.place.fading !== undefined) return found.place.fading;
+      if (await this.#rewrite(digest, found, { fading: time }, signal)) return time;
+    }
+  }
+
+  /** Where the blob is, for who wants it: its mark is taken off. */
+  async #find(digest: Digest, signal: Signal): Promise<Found | undefined> {
+    for (;;) {
+      const found = await this.#look(digest, signal);
+      if (found?.place.fading === undefined) return found;
+      const { record, place } = found;
+      const version = await this.#rewrite(digest, found, {}, signal);
+      if (version !== undefined) return { record: { ...record, version }, place };
+    }
+  }
+
+  /** Writes the record again; answers its new version, or `undefined` when it is no longer the one that was found. */
+  async #rewrite(
+    digest: Digest,
+    { record, place: { key, size } }: Found,
+    marked: { readonly fading?: number },
+    signal: Signal,
+  ): Promise<string | undefined> {
+    const condition = { ifVersion: record.version };
+    try {
+      return await this.#table.put(blobKeys.record(digest), { key, size, ...marked }, { condition }, optionsOf(signal));
+    } catch (error) {
+      if (isCode(error, 'STORE_CONFLICT')) return undefined;
+      throw error;
+    }
+  }
+
+  async #look(digest: Digest, signal: Signal): Promise<Found | undefined> {
     // A digest out of a foreign document must not become a key, whatever its type says.
     parseDigest(digest);
     throwIfCancelled(signal);
@@ -213,26 +283,47 @@ export class S3Blobs implements Blobs {
 
   async #commit(blob: BlobStat, key: string, also: readonly Write[], signal: Signal): Promise<BlobStat> {
     const record = blobKeys.record(blob.digest);
-    const value = { key, size: blob.size };
-    try {
-      const write: Write = { kind: 'put', key: record, value, condition: { ifAbsent: true } };
-      await this.#table.transact([write, ...also], optionsOf(signal));
-      return blob;
-    } catch (error) {
-      // After any other failure it is unknown whether the record was written, so the object stays: garbage at worst.
-      if (!isCode(error, 'STORE_CONFLICT')) throw error;
-      const there = await this.#table.get(record, optionsOf(signal));
-      // Not the blob's record but one of the others was in the way.
-      if (there === undefined) throw error;
-      if (placeOf(there).key === key) return blob;
-      // What the others say of the upload still holds; but no object depends on it, so it need not be kept for ever.
-      const expires = this.#now() + remembered;
-      const rest = also.map((one) => (one.kind === 'put' ? { ...one, expires } : one));
-      if (rest.length > 0) await this.#table.transact(rest, optionsOf(signal));
-      await this.#bucket.remove(key, signal);
-      return blob;
+    for (;;) {
+      try {
+        const write: Write = { kind: 'put', key: record, value: { key, size: blob.size }, condition: { ifAbsent: true } };
+        await this.#table.transact([write, ...also], optionsOf(signal));
+        return blob;
+      } catch (error) {
+        // After any other failure it is unknown whether the record was written, so the object stays: garbage at worst.
+        if (!isCode(error, 'STORE_CONFLICT')) throw error;
+        const there = (await this.#find(blob.digest, signal))?.place;
+        if (there === undefined) {
+          // Deleted since. If not the blob's record but one of the others was in the way, it will be again.
+          if (isOf(error, record)) continue;
+          throw error;
+        }
+        if (there.key === key) return blob;
+        // What the others say of the upload still holds; but no object depends on it, so it need not be kept for ever.
+        const expires = this.#now() + remembered;
+        const rest = also.map((one) => (one.kind === 'put' ? { ...one, expires } : one));
+        if (rest.length > 0) await this.#table.transact(rest, optionsOf(signal));
+        await this.#bucket.remove(key, signal);
+        return blob;
+      }
     }
   }
+}
+
+const fadingStat = (digest: Digest, { size, fading }: Place): FadingStat => ({
+  digest,
+  size,
+  ...(fading === undefined ? {} : { since: fading }),
+});
+
+interface Found {
+  readonly record: TableRecord;
+  readonly place: Place;
+}
+
+/** Whether the conflict was about this record. */
+function isOf(error: SlipwayError, { partition, sort }: Key): boolean {
+  const key = error.details?.key as Partial<Key> | undefined;
+  return key?.partition === partition && key.sort === sort;
 }
 
 function placeOf(record: TableRecord): Place {
@@ -240,5 +331,5 @@ function placeOf(record: TableRecord): Place {
   if (typeof place?.key !== 'string' || typeof place.size !== 'number') {
     throw new SlipwayError('STORE', `the record of blob ${record.sort} is damaged`);
   }
-  return { key: place.key, size: place.size };
+  return { key: place.key, size: place.size, ...(typeof place.fading === 'number' ? { fading: place.fading } : {}) };
 }

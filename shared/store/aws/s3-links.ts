@@ -12,15 +12,20 @@ import { checksumOf, type Shelf } from './shelf.ts';
 
 /** What S3 takes in one request. */
 const maxPut = 5 * 1024 ** 3;
+/** Milliseconds for which an upload by URL can be confirmed. Afterwards the sweep may take the object: see s3-sweep.ts. */
+export const confirmable = 7 * 24 * 3600_000;
 const checksumHeader = 'x-amz-checksum-sha256';
 
 export class S3Links implements BlobLinks {
   readonly #bucket: Bucket;
   readonly #shelf: Shelf;
+  /** Seconds since 1970. */
+  readonly #now: () => number;
 
-  constructor(bucket: Bucket, shelf: Shelf) {
+  constructor(bucket: Bucket, shelf: Shelf, now: () => number) {
     this.#bucket = bucket;
     this.#shelf = shelf;
+    this.#now = now;
   }
 
   async read(
@@ -61,7 +66,7 @@ export class S3Links implements BlobLinks {
     const key = objectKeys.blob(blob.digest, checkId(id));
     if (there?.key === key) return { digest: blob.digest, size: there.size };
     const object = await this.#bucket.head(key, undefined);
-    if (object === undefined) {
+    if (object === undefined || object.stored < this.#now() * 1000 - confirmable) {
       // Confirmed before, lost to another writer then, and its object deleted.
       if (there !== undefined && !proven) return { digest: blob.digest, size: there.size };
       throw new SlipwayError('UPLOAD_UNKNOWN', `no bytes arrived for ${blob.digest} under ${id}`, {

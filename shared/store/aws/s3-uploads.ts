@@ -22,7 +22,7 @@ import { optionsOf, type Shelf } from './shelf.ts';
 import { freshHash, type Held, type Open, partOf, restoredHash, stateValue, writeState } from './upload-record.ts';
 
 /** Seconds an upload may take; the bucket's rule for incomplete multipart uploads must allow as much. */
-const lifetime = 7 * 24 * 3600;
+export const lifetime = 7 * 24 * 3600;
 
 export class S3Uploads {
   readonly #bucket: Bucket;

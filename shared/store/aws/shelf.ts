@@ -10,6 +10,8 @@ export interface Place {
   readonly key: string;
   /** Bytes. */
   readonly size: number;
+  /** Since when it has been marked to go, if it is: milliseconds since 1970. See FadingBlobs. */
+  readonly fading?: number;
 }
 
 export interface Shelf {
