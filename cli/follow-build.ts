@@ -15,6 +15,9 @@ const delays = [200, 500, 1000, 2000, 5000, 10_000, 20_000, 30_000];
 /** Milliseconds that a home elsewhere has to stop a build. */
 const patience = 20_000;
 
+/** Asks a home elsewhere after the end of a build, however that was. */
+export type Ended = (home: Api, id: string) => Promise<void>;
+
 /** The digest of the image. What goes wrong is thrown as the home tells it; CANCELLED after Ctrl-C. */
 export async function followBuild(
   client: Api,
@@ -22,6 +25,7 @@ export async function followBuild(
   show: Progress,
   { signal }: Pick<Io, 'signal'>,
   elsewhere: boolean,
+  ended?: Ended,
 ): Promise<string> {
   const asked: StartRequest = { ...request, ...(elsewhere ? { clientToken: randomUUID() } : {}) };
   const { id } = await client.json<StartedBuild>('POST', '/api/v1/builds', asked, { repeatable: true });
@@ -36,19 +40,21 @@ export async function followBuild(
   };
   if (signal.aborted) cancel();
   signal.addEventListener('abort', cancel, { once: true });
+  let last: Last;
   try {
-    const last = await showAll(calm, id, show, elsewhere);
-    if (last.type === 'result') return last.digest;
-    const { code, message, hint, where, details } = last.failure;
-    throw new SlipwayError(isErrorCode(code) ? code : 'INTERNAL', message, {
-      ...(hint === undefined ? {} : { hint }),
-      ...(where === undefined ? {} : { where, details: { ...details, source: request.dockerfile.text } }),
-    });
+    last = await showAll(calm, id, show, elsewhere);
   } finally {
     clearTimeout(late);
     signal.removeEventListener('abort', cancel);
     await show.end();
   }
+  await ended?.(client, id);
+  if (last.type === 'result') return last.digest;
+  const { code, message, hint, where, details } = last.failure;
+  throw new SlipwayError(isErrorCode(code) ? code : 'INTERNAL', message, {
+    ...(hint === undefined ? {} : { hint }),
+    ...(where === undefined ? {} : { where, details: { ...details, source: request.dockerfile.text } }),
+  });
 }
 
 type Last = Extract<BuildEvent, { readonly type: 'result' | 'error' }>;

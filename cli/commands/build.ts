@@ -1,14 +1,15 @@
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import type { BuildFacts } from '../../shared/api/builds.ts';
 import type { BuildRequest, ContextRef } from '../../shared/build/request.ts';
 import type { TransferEvent } from '../../shared/client/transfer-events.ts';
 import { errnoOf, SlipwayError } from '../../shared/errors.ts';
 import type { Api } from '../api-client.ts';
 import type { OpenArchive } from '../build-context.ts';
 import { defineCommand } from '../command.ts';
-import { followBuild } from '../follow-build.ts';
-import { type Io, isTerminal, print } from '../io.ts';
-import { chooseProgress, type Progress, progress, progressKinds } from '../progress.ts';
+import { type Ended, followBuild } from '../follow-build.ts';
+import { type Io, isTerminal, print, write } from '../io.ts';
+import { chooseProgress, type Progress, type ProgressKind, progress, progressKinds } from '../progress.ts';
 import type { Remote } from '../remote.ts';
 
 /** Docker's flags that Slipway does not have yet: named, with what to do instead, rather than "unknown flag". */
@@ -126,12 +127,19 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
         : { noCacheFilter: options['no-cache-filter'].flatMap((list) => list.split(',')) }),
       pull: options.pull === true,
     };
-    const digest = await followBuild(client, request, show, io, elsewhere !== undefined);
+    const spent: Spent = {};
+    const ended =
+      elsewhere === undefined || kind === 'rawjson' || (kind === 'quiet' && options['metadata-file'] === undefined)
+        ? undefined
+        : askCost(spent, kind, io);
+    const digest = await followBuild(client, request, show, io, elsewhere !== undefined, ended);
     if (options.iidfile !== undefined) await writeFile(resolve(io.cwd, options.iidfile), digest);
     if (options['metadata-file'] !== undefined) {
       const facts = {
         'containerimage.digest': digest,
         ...(options.tag.length > 0 ? { 'image.name': options.tag.join(',') } : {}),
+        ...(spent.build === undefined ? {} : { 'slipway.build': spent.build.id }),
+        ...(spent.build?.cost === undefined ? {} : { 'slipway.cost': spent.build.cost }),
       };
       await writeFile(resolve(io.cwd, options['metadata-file']), `${JSON.stringify(facts, null, 2)}\n`);
     }
@@ -140,6 +148,27 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
     return 0;
   },
 });
+
+interface Spent {
+  build?: BuildFacts;
+}
+
+/** Milliseconds that asking for the cost may take. */
+const patience = 5000;
+
+/** A line for the cost of the build; kept in `spent`. That it cannot be had is said, and is no failure of the build. */
+const askCost =
+  (spent: Spent, kind: ProgressKind, io: Io): Ended =>
+  async (home, id) => {
+    let line: string | undefined;
+    try {
+      spent.build = await home.withSignal(AbortSignal.timeout(patience)).json<BuildFacts>('GET', `/api/v1/builds/${id}`);
+      line = (await import('../cost-text.ts')).costLine(spent.build);
+    } catch (error) {
+      line = `cost  unknown: ${error instanceof Error ? error.message : String(error)}`;
+    }
+    if (line !== undefined && kind !== 'quiet') await write(io.stderr, `${line}\n`);
+  };
 
 interface Inputs {
   readonly context: ContextRef;
