@@ -18,7 +18,7 @@ import type { WorkflowPorts } from './workflow.ts';
 export interface BuildsOptions {
   readonly root: string;
   readonly parts: ApiParts;
-  readonly engine: () => Promise<Engine>;
+  readonly engine: () => Promise<Pick<Engine, 'layers' | 'roots' | 'scratch'>>;
   readonly contexts: () => Promise<ReceivedContexts>;
   /** Milliseconds since 1970. */
   readonly clock: () => number;

@@ -12,6 +12,7 @@ import type { UnpackedLayers } from '../shared/layer/unpacked.ts';
 import type { DiskBlobs } from '../shared/store/disk-blobs.ts';
 import type { Table } from '../shared/store/table.ts';
 import { ownedName, sweepDead } from './leftovers.ts';
+import type { UnpackedUses } from './unpacked-uses.ts';
 
 export interface Engine extends AsyncDisposable {
   readonly records: LayerRecords;
@@ -19,6 +20,8 @@ export interface Engine extends AsyncDisposable {
   readonly roots: () => Promise<RunRoots>;
   /** A folder in the home's `run/`, on the filesystem of the unpacked layers. */
   readonly scratch: () => Promise<ScratchFolder>;
+  /** Removes the unpacked trees of layers that are not stored any more, unless a build or a container is using them. */
+  removeUnstored(): Promise<void>;
 }
 
 export interface EngineOptions {
@@ -42,24 +45,28 @@ export function openEngine({ root, blobs, table, env }: EngineOptions): Engine {
     if (!swept) {
       swept = true;
       void sweepDead(join(root, 'run'));
-      void sweepDead(unpackedRoot, ['new-', 'old-']);
+      void sweepDead(unpackedRoot, ['new-', 'old-', 'using-']);
     }
     const path = join(root, 'run', newId());
     mkdirSync(path, { recursive: true, mode: 0o700 });
     return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
   };
   let opening: Promise<UnpackedLayers> | undefined;
+  let uses: UnpackedUses | undefined;
   const openUnpacked = async (): Promise<UnpackedLayers> => {
-    const [{ UnpackedLayers: Unpacked }, { inUserNamespace }] = await Promise.all([
+    const [{ UnpackedLayers: Unpacked }, { UnpackedUses: Uses }, { inUserNamespace }] = await Promise.all([
       import('../shared/layer/unpacked.ts'),
+      import('./unpacked-uses.ts'),
       import('../shared/sandbox/machine.ts'),
     ]);
+    uses = new Uses(unpackedRoot, randomBytes(8).toString('hex'));
     return new Unpacked({
       root: unpackedRoot,
       blobs,
       owners: process.getuid?.() === 0,
       overlayXattrs: inUserNamespace() ? 'user' : 'trusted',
       newId,
+      uses,
     });
   };
   const unpacked = (): Promise<UnpackedLayers> => {
@@ -91,7 +98,12 @@ export function openEngine({ root, blobs, table, env }: EngineOptions): Engine {
       roots ??= openRoots();
       return roots;
     },
+    async removeUnstored() {
+      if (!readable || !existsSync(unpackedRoot)) return;
+      await (await unpacked()).removeUnstored(async (diffId) => (await records.find(diffId)) !== undefined);
+    },
     async [Symbol.asyncDispose]() {
+      uses?.[Symbol.dispose]();
       await (await opened)?.[Symbol.asyncDispose]();
     },
   };

@@ -76,6 +76,7 @@ export async function openHome({ env, now, served = false }: HomeOptions): Promi
       return builds;
     },
     contexts: openContexts,
+    tidy: async () => (await openEngine()).removeUnstored(),
   };
   return {
     root,

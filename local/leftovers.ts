@@ -39,7 +39,8 @@ export function sweepDead(folder: string, prefixes: readonly string[] = ['']): P
   );
 }
 
-function isDead(name: string, path: string): boolean {
+/** Whether the process is gone that made the name, without its prefix, for what is at `path`. */
+export function isDead(name: string, path: string): boolean {
   const [boot, namespace, pid, start, id] = name.split('.');
   if (process.platform === 'linux' && id !== undefined && `${boot}.${namespace}` === here())
     return startOf(Number(pid)) !== start;

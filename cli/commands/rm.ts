@@ -22,6 +22,8 @@ Nothing in any registry is touched. Layers that a later build could have taken f
     force: { type: 'boolean', short: 'f', help: 'Also names in several repositories; an image that is not there is no failure' },
   },
   args: { min: 1 },
+  // What an ordinary user's builds unpacked belongs to subordinate ids.
+  namespace: 'preferred',
   async run({ args, options, io, api }) {
     const client = await api();
     const force = options.force === true;

@@ -88,9 +88,9 @@ export function imageRoutes(parts: ApiParts): readonly Route[] {
     }),
     route('DELETE', '/api/v1/images/:name+', async ({ request, params, query }) => {
       const { removeImage } = await import('../image/remove.ts');
-      const answer: RemovedImage = {
-        lines: await removeImage(parts, named(params), { ...optionsOf(request), force: query.has('force') }),
-      };
+      const lines = await removeImage(parts, named(params), { ...optionsOf(request), force: query.has('force') });
+      if (lines.some((line) => 'deleted' in line)) await parts.tidy?.();
+      const answer: RemovedImage = { lines };
       return json(answer);
     }),
     route('POST', '/api/v1/images/save', async ({ request }) => {

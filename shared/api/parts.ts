@@ -17,6 +17,8 @@ export interface ApiParts {
   builds(): Promise<BuildService>;
   /** Contexts that travel; opened at the first use. */
   contexts(): Promise<ContextService>;
+  /** Called after images were removed: what this home made of layers that are not stored any more can go. */
+  tidy?(): Promise<void>;
 }
 
 /** Who speaks to the API. */

@@ -2,20 +2,29 @@
 //
 //   <root>/<name>/tree     the lower directory; <name> is short, because all of them must fit in overlayfs's options (4096 bytes)
 //   <root>/<name>/made     JSON: what it is, and the boot it was made in
+//   <root>/<name>/going    what `made` is called while somebody looks whether the directory can go
 //   <root>/new-<id>/       one being made
 //   <root>/old-<id>/       one being removed
+//   <root>/using-<id>      the names that a living process works with (LayerUses)
+//   <root>/removing        the lock of who removes
 //
 // A directory appears under its name by one rename, with its marker in it, so it is never half visible; of two processes that make the
 // same one, the second discards its own. What was made before the machine last started is not trusted, unless it was synced: after a
 // crash a renamed directory can hold files without their content.
+//
+// A directory that some process has mounted or reads must not be removed. Whoever works with one says so first, and looks for its marker
+// then; whoever removes one takes the marker away first, and looks for those who work with it then. So one of the two sees the other. Who
+// finds a directory without its marker in the way of its own waits for the lock: it is either gone then, or has its marker again.
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { errnoOf, SlipwayError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Blobs, Options } from '../store/blobs.ts';
+import { tryLock } from '../store/upload-lock.ts';
 import { type ApplyOptions, applyLayer } from './apply.ts';
 import type { Entry } from './entry.ts';
 import type { Layer } from './layer.ts';
@@ -30,9 +39,22 @@ export interface UnpackedOptions {
   readonly overlayXattrs: 'trusted' | 'user';
   /** A fresh name each time, for directories under way. */
   readonly newId: () => string;
+  /** Keeps other processes from removing what this one works with. Without it nothing else may work in the folder. */
+  readonly uses?: LayerUses;
   /** Names the run of the machine since it was started. By default what the kernel says. */
   readonly bootId?: string;
 }
+
+/** Which directories are worked with, by which processes. */
+export interface LayerUses {
+  /** This process works with the directory, until it ends. */
+  hold(name: string): void;
+  /** Some living process, this one counted, works with it. */
+  isHeld(name: string): boolean;
+}
+
+/** Milliseconds between looks at the lock of who removes. It is held for the time of a few renames. */
+const lockPause = 5;
 
 interface Marker {
   readonly diffId: Digest;
@@ -55,7 +77,9 @@ export class UnpackedLayers {
 
   /** The directory of the layer if it is there already. */
   path(diffId: Digest): string | undefined {
-    return this.#valid(this.#name(diffId)) ? this.#tree(this.#name(diffId)) : undefined;
+    const name = this.#name(diffId);
+    if (!this.#valid(name)) return undefined;
+    return this.#holds(name) ? this.#tree(name) : undefined;
   }
 
   /**
@@ -65,7 +89,7 @@ export class UnpackedLayers {
    */
   async directory(layer: Layer, below?: () => Promise<MergedTree>, options: Options = {}): Promise<string> {
     const plain = this.#name(layer.diffId);
-    if (!this.#valid(plain)) await this.#once(plain, () => this.#unpack(layer, plain, undefined, options));
+    if (!this.#holds(plain)) await this.#once(plain, () => this.#unpack(layer, plain, undefined, options));
     const implied = this.#marker(plain)?.implied ?? [];
     if (implied.length === 0 || below === undefined) return this.#tree(plain);
     const tree = await below();
@@ -77,7 +101,7 @@ export class UnpackedLayers {
       return [implied[index], mode, uid, gid, mtime];
     });
     const name = this.#name(layer.diffId, JSON.stringify(attributes));
-    if (this.#valid(name)) return this.#tree(name);
+    if (this.#holds(name)) return this.#tree(name);
     return this.#once(name, () => this.#unpack(layer, name, (path) => dirBelow(tree, path), options));
   }
 
@@ -89,7 +113,7 @@ export class UnpackedLayers {
     const name = this.#name(diffId);
     const fresh = this.#fresh();
     try {
-      if (this.#valid(name)) {
+      if (this.#holds(name)) {
         rmSync(upper, { recursive: true, force: true });
         return this.#tree(name);
       }
@@ -111,10 +135,62 @@ export class UnpackedLayers {
     return names.length > 0;
   }
 
+  /**
+   * Removes the directories of all layers that are not stored any more, but for those that a process works with, and what is left from
+   * before the machine last started. Other processes may go on meanwhile. Answers the layers.
+   */
+  async removeUnstored(isStored: (diffId: Digest) => Promise<boolean>): Promise<readonly Digest[]> {
+    const gone = new Set<Digest>();
+    for (const name of this.#names()) {
+      const marker = this.#marker(name);
+      if (marker !== undefined && (await isStored(marker.diffId))) continue;
+      if ((await this.#removeUnused(name)) && marker !== undefined) gone.add(marker.diffId);
+    }
+    return [...gone].sort();
+  }
+
+  /** True when the directory is gone, false when it is in use. */
+  async #removeUnused(name: string): Promise<boolean> {
+    if (this.#options.uses?.isHeld(name) === true) return false;
+    const { root, newId } = this.#options;
+    const unlock = await this.#locked();
+    let old: string | undefined;
+    try {
+      const folder = join(root, name);
+      renameIfThere(join(folder, 'made'), join(folder, 'going'));
+      if (this.#options.uses?.isHeld(name) === true) {
+        renameIfThere(join(folder, 'going'), join(folder, 'made'));
+        return false;
+      }
+      old = join(root, `old-${newId()}`);
+      renameIfThere(folder, old);
+    } finally {
+      unlock();
+    }
+    rmSync(old, { recursive: true, force: true });
+    return true;
+  }
+
+  async #locked(): Promise<() => void> {
+    for (;;) {
+      const unlock = this.#tryLock();
+      if (unlock !== undefined) return unlock;
+      await sleep(lockPause);
+    }
+  }
+
+  #tryLock(): (() => void) | undefined {
+    return tryLock(join(this.#options.root, 'removing'), this.#options.newId());
+  }
+
+  #names(): readonly string[] {
+    return readdirSync(this.#options.root).filter((name) => name !== 'removing' && !/^(new-|old-|using-|removing\.)/.test(name));
+  }
+
   /** Every layer that is there, for clean-up by age or size. */
   list(): readonly Digest[] {
     const found = new Set<Digest>();
-    for (const name of readdirSync(this.#options.root)) {
+    for (const name of this.#names()) {
       const marker = this.#marker(name);
       if (marker !== undefined) found.add(marker.diffId);
     }
@@ -123,7 +199,7 @@ export class UnpackedLayers {
 
   /** Writes everything to disk (`sync -f`), after which it is trusted across restarts of the machine. */
   async settle(): Promise<void> {
-    const names = readdirSync(this.#options.root).filter((name) => {
+    const names = this.#names().filter((name) => {
       const marker = this.#marker(name);
       return marker !== undefined && marker.synced === undefined;
     });
@@ -132,15 +208,6 @@ export class UnpackedLayers {
     for (const name of names) {
       const marker = this.#marker(name);
       if (marker !== undefined) this.#mark(join(this.#options.root, name), { ...marker, synced: true });
-    }
-  }
-
-  /** Removes what processes that died have left: call it when no other process works here. */
-  sweep(): void {
-    for (const name of readdirSync(this.#options.root)) {
-      const stale = name.startsWith('new-') || name.startsWith('old-');
-      if (stale) rmSync(join(this.#options.root, name), { recursive: true, force: true });
-      else if (!this.#valid(name)) this.#discard(name);
     }
   }
 
@@ -166,6 +233,7 @@ export class UnpackedLayers {
     const fresh = this.#fresh();
     const tree = join(fresh, 'tree');
     try {
+      this.#options.uses?.hold(name);
       mkdirSync(fresh, { mode: 0o700 });
       mkdirSync(tree, { mode: 0o755 });
       const apply: ApplyOptions = { mode: 'overlay', owners, overlayXattrs, ...(implied && { implied }), ...options };
@@ -190,21 +258,36 @@ export class UnpackedLayers {
         const errno = errnoOf(error);
         if (errno !== 'ENOTEMPTY' && errno !== 'EEXIST') throw error;
         if (this.#valid(name)) return;
-        // From before a crash: nobody of this boot uses it.
-        this.#discard(name);
+        this.#clearWay(name);
       }
+    }
+  }
+
+  /** What is in the way has no marker: it is from before a crash, so that nobody of this boot uses it, or somebody is removing it. */
+  #clearWay(name: string): void {
+    let unlock = this.#tryLock();
+    for (; unlock === undefined; unlock = this.#tryLock())
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lockPause);
+    try {
+      const folder = join(this.#options.root, name);
+      // Its remover died before it could tell: as good as before.
+      renameIfThere(join(folder, 'going'), join(folder, 'made'));
+      if (!this.#valid(name)) this.#discard(name);
+    } finally {
+      unlock();
     }
   }
 
   #discard(name: string): void {
     const old = join(this.#options.root, `old-${this.#options.newId()}`);
-    try {
-      renameSync(join(this.#options.root, name), old);
-    } catch (error) {
-      if (errnoOf(error) !== 'ENOENT') throw error;
-      return;
-    }
+    renameIfThere(join(this.#options.root, name), old);
     rmSync(old, { recursive: true, force: true });
+  }
+
+  /** Whether the directory is there; and from now on it stays. */
+  #holds(name: string): boolean {
+    this.#options.uses?.hold(name);
+    return this.#valid(name);
   }
 
   #valid(name: string): boolean {
@@ -247,6 +330,14 @@ export class UnpackedLayers {
   #name(diffId: Digest, form?: string): string {
     const short = createHash('sha256').update(diffId).digest('base64url').slice(0, 22).replace(/^-/, '_');
     return form === undefined ? short : `${short}.${createHash('sha256').update(form).digest('base64url').slice(0, 8)}`;
+  }
+}
+
+function renameIfThere(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
   }
 }
 

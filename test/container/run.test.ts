@@ -170,4 +170,18 @@ describe.skipIf(why)(`slipway run${why ? ` (${why})` : ''}`, { timeout: 60_000 }
     stop.abort('SIGINT');
     expect(await running).toMatchObject({ code: 3, out: 'caught\n' });
   });
+
+  test('rm frees what was unpacked, but not under a command that runs', async () => {
+    const folders = () => readdirSync(join(root, 'unpacked')).filter((name) => !name.startsWith('using-'));
+    const input = new PassThrough();
+    const running = sh('read -r line; cat /etc/passwd', ['-i'], { stdin: input });
+    await eventually(() => folders().length > 0 && readdirSync(join(root, 'run')).length > 0, 'the command runs');
+    expect((await slipway(['rm', image])).out).toMatch(/^Untagged: .*\nDeleted: sha256:/);
+    expect(folders()).toHaveLength(1);
+    input.end('go\n');
+    expect(await running).toMatchObject({ code: 0, out: expect.stringContaining('app:x:1000') });
+    await using home = await openHome({ env: { SLIPWAY_HOME: root }, now: Date.now });
+    await home.parts.tidy?.();
+    expect(readdirSync(join(root, 'unpacked'))).toEqual([]);
+  });
 });

@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CompressPool } from '../../shared/layer/compress-pool.ts';
 import type { EntryWithBody } from '../../shared/layer/entry.ts';
 import { LayerRecords } from '../../shared/layer/record.ts';
-import { UnpackedLayers } from '../../shared/layer/unpacked.ts';
+import { type LayerUses, UnpackedLayers } from '../../shared/layer/unpacked.ts';
 import { writeLayer } from '../../shared/layer/write.ts';
 import { sha256 } from '../../shared/oci/digest.ts';
 import { DiskBlobs } from '../../shared/store/disk-blobs.ts';
@@ -85,8 +85,8 @@ describe('layer records', () => {
 });
 
 describe.runIf(process.geteuid?.() === 0)('unpacked layers', () => {
-  const make = (root: string, bootId = 'boot 1') =>
-    new UnpackedLayers({ root, blobs, owners: true, overlayXattrs: 'trusted', newId, bootId });
+  const make = (root: string, bootId = 'boot 1', uses?: LayerUses) =>
+    new UnpackedLayers({ root, blobs, owners: true, overlayXattrs: 'trusted', newId, bootId, ...(uses && { uses }) });
   const freshRoot = () => join(folder, `cache${count++}`);
 
   it('are made once, by whoever comes first', async () => {
@@ -127,9 +127,64 @@ describe.runIf(process.geteuid?.() === 0)('unpacked layers', () => {
     const after = make(root, 'boot 2');
     expect([after.path(kept.diffId) === undefined, after.path(lost.diffId)]).toEqual([false, undefined]);
     expect(String(readFileSync(join(await after.directory(lost), 'lost')))).toBe('x');
-    mkdirSync(join(root, 'new-crashed/tree'), { recursive: true });
-    after.sweep();
     expect(readdirSync(root)).toHaveLength(2);
+  });
+
+  /** Names that are held; `before` is called at each look. */
+  const usesOf = (held: Set<string>, before: () => void = () => undefined): LayerUses => ({
+    hold: (name) => void held.add(name),
+    isHeld: (name) => {
+      before();
+      return held.has(name);
+    },
+  });
+
+  it('go when their layer is not stored any more, and stay while somebody works with them', async () => {
+    const root = freshRoot();
+    const [kept, gone, used] = [await write([file('k', 'x')]), await write([file('g', 'x')]), await write([file('u', 'x')])];
+    for (const layer of [kept, gone]) await make(root).directory(layer);
+    const held = new Set<string>();
+    const tree = await make(root, 'boot 1', usesOf(held)).directory(used);
+    const cache = make(root, 'boot 1', usesOf(held));
+    const isStored = async (diffId: string) => diffId === kept.diffId;
+    expect(await cache.removeUnstored(isStored)).toEqual([gone.diffId]);
+    expect(cache.list()).toEqual([kept.diffId, used.diffId].sort());
+    expect(existsSync(tree)).toBe(true);
+    held.clear();
+    expect(await cache.removeUnstored(isStored)).toEqual([used.diffId]);
+    expect(readdirSync(root)).toHaveLength(1);
+    // After a restart of the machine nobody can be using what is not trusted.
+    expect(await make(root, 'boot 2').removeUnstored(async () => true)).toEqual([]);
+    expect(readdirSync(root)).toEqual([]);
+  });
+
+  it('stay for who came between the look and the removal, with their marker', async () => {
+    const root = freshRoot();
+    const layer = await write([file('a', 'x')]);
+    const tree = await make(root).directory(layer);
+    const held = new Set<string>();
+    let looks = 0;
+    const uses = usesOf(held, () => {
+      // The second look is after the marker went: whoever holds it now may have seen the marker just before.
+      if (++looks === 2) held.add(readdirSync(root).find((name) => !name.startsWith('removing'))!);
+    });
+    expect(await make(root, 'boot 1', uses).removeUnstored(async () => false)).toEqual([]);
+    expect(looks).toBe(2);
+    expect(make(root).path(layer.diffId)).toBe(tree);
+    expect(readdirSync(root)).toHaveLength(1);
+  });
+
+  it('are taken over, as they are, from a remover that died', async () => {
+    const root = freshRoot();
+    const layer = await write([file('a', 'x')]);
+    const tree = await make(root).directory(layer);
+    writeFileSync(join(tree, 'mounted by somebody'), '');
+    renameSync(join(tree, '../made'), join(tree, '../going'));
+    writeFileSync(join(root, 'removing'), '999999999 1');
+    const cache = make(root);
+    expect(cache.path(layer.diffId)).toBeUndefined();
+    expect(readdirSync(await cache.directory(layer)).sort()).toEqual(['a', 'mounted by somebody']);
+    expect(readdirSync(root)).toHaveLength(1);
   });
 
   it('take over an upper directory', async () => {

@@ -56,7 +56,7 @@ export async function buildHome() {
   });
   const layers = storedLayers({ blobs, records, pool, scratch });
   let gate: () => Promise<void> = async () => undefined;
-  const engine: Engine = {
+  const engine: Omit<Engine, 'removeUnstored'> = {
     records,
     scratch,
     layers: {
