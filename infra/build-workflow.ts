@@ -64,7 +64,7 @@ export class BuildWorkflow extends Construct {
     const program = (name: string, { more, ...named }: Named & { readonly more?: Readonly<Record<string, string>> }): Program => {
       const bucket = { SLIPWAY_BUCKET: storage.bucket.bucketName };
       const environment = { ...more, ...bucket, ...props.environment };
-      const made = new Program(this, name, { ...named, threads: true, logRetention, environment });
+      const made = new Program(this, name, { ...named, logRetention, environment });
       grantRecords(made, storage);
       grantObjects(made, storage);
       return made;

@@ -1,19 +1,13 @@
 // The deployed programs: Node 24 on arm64, each bundled by esbuild, each with a role of its own.
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { type Duration, RemovalPolicy, Size } from 'aws-cdk-lib';
 import { Effect, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 import { Architecture, Code, Function as LambdaFunction, Runtime } from 'aws-cdk-lib/aws-lambda';
-import { NodejsFunction, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { acknowledgeWildcard } from './acknowledge.ts';
 import { programAsset } from './program-bundle.ts';
 import type { Storage } from './storage.ts';
-
-/** The package: everything is found from here, whatever app the construct is used in. */
-const root = join(import.meta.dirname, '..');
 
 export interface ProgramProps {
   /** The folder in functions/. */
@@ -24,8 +18,6 @@ export interface ProgramProps {
   readonly timeout: Duration;
   readonly environment: Readonly<Record<string, string>>;
   readonly logRetention: RetentionDays;
-  /** It starts threads, whose files come with it. */
-  readonly threads?: true;
   /** MiB of /tmp. 512 when absent. */
   readonly disk?: number;
 }
@@ -38,10 +30,11 @@ export class Program extends Construct {
     super(scope, id);
     const logGroup = new LogGroup(this, 'Log', { retention: props.logRetention, removalPolicy: RemovalPolicy.DESTROY });
     const role = new Role(this, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
-    const entry = join(root, 'functions', props.folder, 'handler.ts');
-    if (!existsSync(entry)) throw new Error(`${entry} is missing: is the package whole?`);
-    const common = {
+    const { path, options } = programAsset(props.folder);
+    this.function = new LambdaFunction(this, 'Function', {
       description: props.description,
+      handler: 'handler.handler',
+      code: Code.fromAsset(path, options),
       runtime: Runtime.NODEJS_24_X,
       architecture: Architecture.ARM_64,
       memorySize: props.memory,
@@ -50,41 +43,10 @@ export class Program extends Construct {
       logGroup,
       environment: { ...props.environment },
       ...(props.disk === undefined ? {} : { ephemeralStorageSize: Size.mebibytes(props.disk) }),
-    };
-    if (props.threads) {
-      const { path, options } = programAsset(props.folder);
-      this.function = new LambdaFunction(this, 'Function', {
-        ...common,
-        handler: 'handler.handler',
-        code: Code.fromAsset(path, options),
-      });
-    } else {
-      this.function = new NodejsFunction(this, 'Function', {
-        ...common,
-        entry,
-        handler: 'handler',
-        projectRoot: root,
-        depsLockFilePath: join(root, 'package-lock.json'),
-        awsSdkConnectionReuse: false,
-        bundling: bundlingOptions,
-      });
-    }
+    });
     logGroup.grantWrite(role);
   }
 }
-
-/** bench/functions.ts bundles by the same settings. */
-export const bundlingOptions = {
-  format: OutputFormat.CJS,
-  target: 'node24',
-  minify: true,
-  // ES modules first: the SDK's are the ones that can be cut to what is used.
-  mainFields: ['module', 'main'],
-  // The SDK is taken along, so that what was tested is what runs.
-  externalModules: [] as string[],
-  // Names of functions and classes show in logs.
-  keepNames: true,
-};
 
 /** Rights on the table by partition. `read` and `write` never scan it. */
 export const tableActions = {

@@ -59,7 +59,7 @@ export class Runners extends Construct {
       this.environment = {};
       return;
     }
-    const { path, options } = programAsset('runner', ['Dockerfile']);
+    const { path, options } = programAsset('runner');
     this.program = new Asset(this, 'Program', { path, ...options });
     this.image = arm64 === 'microvm' ? this.#microvm(this.program, props) : undefined;
     this.projects = {
