@@ -12,9 +12,11 @@ export function dollars(nano: number): string {
   const first = fraction.search(/[1-9]/);
   const shown = whole !== '0' || first === -1 ? cents : Math.min(Math.max(cents, first + 2), places);
   // Rounded to the place that is shown last, in whole numbers.
-  const unit = 10 ** (places - shown);
-  const rounded = String(Math.round(nano / unit)).padStart(shown + 1, '0');
-  return `$${rounded.slice(0, -shown)}.${rounded.slice(-shown)}`;
+  const rounded = Math.round(nano / 10 ** (places - shown));
+  // What rounds up to the next place has a digit too many: $0.00100.
+  const over = rounded === 100 && shown > cents ? 1 : 0;
+  const text = String(rounded / 10 ** over).padStart(shown - over + 1, '0');
+  return `$${text.slice(0, over - shown)}.${text.slice(over - shown)}`;
 }
 
 const one = (amount: number): string => (amount < 10 ? String(Math.round(amount * 10) / 10) : String(Math.round(amount)));

@@ -1,9 +1,11 @@
 // Deploys Slipway alone: `npx cdk deploy`. What a team wants otherwise is said in cdk.json's context or by `-c name=value`; whoever
 // wants more puts the construct into an app of their own.
+import { readFileSync } from 'node:fs';
 import { App, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { HostedZone } from 'aws-cdk-lib/aws-route53';
 import { AwsSolutionsChecks } from 'cdk-nag';
+import type { Prices } from './build-workflow.ts';
 import type { FrontProps } from './front.ts';
 import { Slipway, type SlipwayProps } from './slipway.ts';
 
@@ -18,6 +20,7 @@ const settings = [
   'runArm64',
   'runAmd64',
   'platform',
+  'prices',
   'localUrl',
   'localRunners',
 ] as const;
@@ -65,11 +68,13 @@ function oneOf<Word extends string>(name: (typeof settings)[number], words: read
   return word;
 }
 
-function builds(): Pick<SlipwayProps, 'runners' | 'platform'> {
+function builds(): Pick<SlipwayProps, 'runners' | 'platform' | 'prices'> {
   const arm64 = oneOf('runArm64', ['microvm', 'codebuild', 'none']);
   const amd64 = oneOf('runAmd64', ['codebuild', 'none']);
   const platform = oneOf('platform', ['linux/arm64', 'linux/amd64']);
+  const prices = setting('prices');
   return {
+    ...(prices === undefined ? {} : { prices: JSON.parse(readFileSync(prices, 'utf8')) as Prices }),
     runners: { ...(arm64 === undefined ? {} : { arm64 }), ...(amd64 === undefined ? {} : { amd64 }) },
     ...(platform === undefined ? {} : { platform }),
   };

@@ -19,6 +19,9 @@ export async function savePrices(
   await usages.save(id, pricesPart, { at: 0, usage: {}, prices, ...(region ? { region } : {}) });
 }
 
+/** Steps are listed as a build goes through them. */
+const rankOf = (part: string): number => (part.startsWith('plan.') ? 0 : part.startsWith('finish.') ? 2 : 1);
+
 /** `now`: milliseconds since 1970. Empty where nothing was counted: in an embedded home. */
 export async function buildCost(
   usages: Pick<UsageRecords, 'parts'>,
@@ -27,7 +30,10 @@ export async function buildCost(
 ): Promise<{ readonly usage?: Usage; readonly cost?: Cost }> {
   const parts = await usages.parts(build.id);
   const { prices, region } = parts.get(pricesPart) ?? {};
-  const counted = [...parts.values()].filter(({ usage, runner }) => runner !== undefined || Object.keys(usage).length > 0);
+  const counted = [...parts]
+    .filter(([, { usage, runner }]) => runner !== undefined || Object.keys(usage).length > 0)
+    .toSorted(([a], [b]) => rankOf(a) - rankOf(b))
+    .map(([, part]) => part);
   if (counted.length === 0) return {};
   const refuse = (what: string): Error => new SlipwayError('STORE', `the prices kept with build ${build.id}: ${what}`);
   const table = prices === undefined ? listPrices : checkPrices(prices, refuse);

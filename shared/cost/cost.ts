@@ -1,6 +1,6 @@
 // What a build's usage costs at given prices: an estimate, in whole numbers. Computed anew whenever it is asked for, from what is kept.
 import { type PriceTable, picoDollars, priced } from './prices.ts';
-import { mergedSteps, type RunnerUse, stepKey, sumOf, type Usage, type UsagePart } from './usage.ts';
+import { mergedSteps, type RunnerUse, type StepUsage, stepKey, sumOf, type Usage, type UsagePart } from './usage.ts';
 
 export interface StepCost {
   readonly stage?: number;
@@ -95,7 +95,7 @@ export interface BuildCost {
 export function costOf(parts: readonly UsagePart[], table: PriceTable, until: number, region?: string): BuildCost {
   const runners = parts.flatMap(({ runner }) => (runner === undefined ? [] : [{ runner, used: runnerUsage(runner, until) }]));
   const usage = sumOf([...parts.map((part) => part.usage), ...runners.map(({ used }) => used)]);
-  const steps = mergedSteps(parts.flatMap((part) => part.steps ?? []));
+  const steps = inOrder(mergedSteps(parts.flatMap((part) => part.steps ?? [])));
   const pico = new Map(steps.map((step) => [stepKey(step), totalOf(step.usage, table)]));
   for (const { job, steps: done = [] } of parts) {
     const machine = runners.find(({ runner }) => runner.stage === job?.stage && runner.attempt === job?.attempt);
@@ -129,6 +129,12 @@ export function costOf(parts: readonly UsagePart[], table: PriceTable, until: nu
       notCounted,
     },
   };
+}
+
+/** The steps of stages by stage, among the others where they were. */
+function inOrder(steps: readonly StepUsage[]): readonly StepUsage[] {
+  const staged = steps.filter(({ stage }) => stage !== undefined).toSorted((a, b) => a.stage! - b.stage!);
+  return steps.map((step) => (step.stage === undefined ? step : staged.shift()!));
 }
 
 function byService(usage: Usage, table: PriceTable): Readonly<Record<string, number>> {

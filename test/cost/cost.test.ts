@@ -75,6 +75,21 @@ describe('the cost of a build', () => {
     expect(cost.notCounted).not.toEqual([]);
   });
 
+  test('lists steps by stage, whichever machine reported first', () => {
+    const step = (name: string, stage?: number) => ({ ...(stage === undefined ? {} : { stage }), name, ms: 1, usage: {} });
+    const { cost } = costOf(
+      [
+        part({}, { steps: [step('plan')] }),
+        part({}, { steps: [step('b 1', 1), step('b 2', 1)] }),
+        part({}, { steps: [step('a 1', 0), step('b 2', 1)] }),
+        part({}, { steps: [step('export')] }),
+      ],
+      listPrices,
+      0,
+    );
+    expect(cost.steps.map(({ name }) => name)).toEqual(['plan', 'a 1', 'b 1', 'b 2', 'export']);
+  });
+
   test('names what has no price instead of leaving it out in silence', () => {
     const machine = { kind: 'codebuild', stage: 0, attempt: 1, started: 0, ended: 1, size: 'Arm64Medium' } as const;
     const odd = { kind: 'codebuild', stage: 1, attempt: 1, started: 0, ended: 1, size: 'X642xlarge' } as const;

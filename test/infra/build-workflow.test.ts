@@ -1,8 +1,10 @@
 import { App, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
+import { ComputeType } from 'aws-cdk-lib/aws-codebuild';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { buildDefinition } from '../../infra/build-definition.ts';
 import { Slipway, type SlipwayProps } from '../../infra/slipway.ts';
+import { pricesInForce } from '../../shared/cost/prices.ts';
 
 interface State {
   readonly Type: string;
@@ -197,6 +199,26 @@ describe('the stack', () => {
     for (const action of ['iam:PassRole', 'sts:AssumeRole', 'lambda:CreateMicrovmShellAuthToken']) {
       expect(who(template, action), action).toEqual([]);
     }
+  });
+
+  test('tells the functions what builds are priced by', () => {
+    expect(variables(template, 'plans a build')).not.toHaveProperty('SLIPWAY_PRICES');
+    expect(variables(template, 'starts and stops runners')).toMatchObject({
+      SLIPWAY_MICROVM_MEMORY: '2048',
+      SLIPWAY_CODEBUILD_SIZE: 'BUILD_GENERAL1_MEDIUM',
+    });
+    template.hasResourceProperties('AWS::Lambda::MicrovmImage', { Resources: [{ MinimumMemoryInMiB: 2048 }] });
+    template.hasResourceProperties('AWS::CodeBuild::Project', {
+      Environment: Match.objectLike({ ComputeType: 'BUILD_GENERAL1_MEDIUM' }),
+    });
+    const prices = { date: '2027-01-02', region: 'eu-west-1', source: 'ours', prices: { s3Read: '0.0000004' } };
+    const own = made({ prices, runners: { microvmMemory: 4096, computeType: ComputeType.SMALL } });
+    const { SLIPWAY_PRICES } = variables(own, 'plans a build');
+    expect(pricesInForce(SLIPWAY_PRICES as string)).toEqual(prices);
+    expect(variables(own, 'starts and stops runners')).toMatchObject({
+      SLIPWAY_MICROVM_MEMORY: '4096',
+      SLIPWAY_CODEBUILD_SIZE: 'BUILD_GENERAL1_SMALL',
+    });
   });
 
   test('keeps what a build does away from the accounts of people', () => {

@@ -3,6 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { loadArchive } from '../../shared/archive/load.ts';
+import { UsageRecords } from '../../shared/build/usage-records.ts';
 import {
   type AccountHome,
   accountHome,
@@ -102,7 +103,17 @@ test.skipIf(why)(
       expect(new Set(started).size).toBe(7);
       expect(events.some((e) => e.type === 'failed')).toBe(false);
       // Bytes went past the API, and of what the runner made only the layers of RUN.
-      expect(home.bucket.requests.filter((request) => request.startsWith('PUT'))).toHaveLength(3);
+      const requests = (method: string) => home.bucket.requests.filter((request) => request.startsWith(method)).length;
+      expect(requests('PUT')).toBe(3);
+      // What the runner asked of the store it told, and how long each step took it.
+      const parts = await new UsageRecords(home.table).parts(build.id);
+      const told = parts.get('job.0.1');
+      expect(told).toMatchObject({ job: { stage: 0, attempt: 1 }, usage: { s3Reads: requests('GET'), s3Writes: 3 } });
+      const made = events.flatMap((e) => (e.type === 'started' && e.name.includes('RUN') ? [e.name] : []));
+      const runs = told?.steps?.filter((step) => step.name.includes('RUN')) ?? [];
+      expect(runs.map((step) => step.name)).toEqual(made.filter((text) => text.startsWith('[build')));
+      for (const step of runs) expect(step).toMatchObject({ stage: 0, ms: expect.any(Number) });
+      expect(runs.some((step) => step.ms > 0)).toBe(true);
 
       const again = await drive(home, await startBuild(home, requestOf(dockerfile, { context })));
       expect(again.image).toBe(build.image);
