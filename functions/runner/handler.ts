@@ -1,13 +1,14 @@
 // The program on a machine that executes RUN: in a Lambda MicroVM a server of lifecycle hooks, in CodeBuild a single job named by an
 // environment variable. It holds no AWS credentials and needs none.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, statfsSync } from 'node:fs';
+import { existsSync, mkdirSync, statfsSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { chooseSandbox } from '../../shared/sandbox/choose.ts';
-import { closeCredentialAddresses } from '../../shared/sandbox/credential-addresses.ts';
+import { watchExhaustion } from '../../shared/sandbox/exhaustion.ts';
 import { inUserNamespace } from '../../shared/sandbox/machine.ts';
-import type { Sandbox } from '../../shared/sandbox/sandbox.ts';
+import { openRunNetwork } from '../../shared/sandbox/run-network.ts';
+import { trySandbox } from '../../shared/sandbox/self-test.ts';
 import { version } from '../../shared/version.ts';
 import type { JobTicket } from '../../shared/workflow/job.ts';
 import { hookPrefix, RunHooks, ticketOf } from '../../shared/workflow/run-hooks.ts';
@@ -15,23 +16,22 @@ import { type JobEnd, runJob } from '../../shared/workflow/run-job.ts';
 
 const { env } = process;
 const maxPayload = 64 * 1024;
-
-let opened: Promise<Sandbox> | undefined;
-
-/** Once a process: the addresses are closed before there is a sandbox at all. `SLIPWAY_RUNNER_NETWORK=open` is for tests on a laptop. */
-function sandbox(): Promise<Sandbox> {
-  opened ??= (async () => {
-    if (env.SLIPWAY_RUNNER_NETWORK !== 'open') await closeCredentialAddresses();
-    return chooseSandbox({ SLIPWAY_SANDBOX: env.SLIPWAY_SANDBOX });
-  })();
-  return opened;
-}
+/** Milliseconds for which a machine whose job has ended waits to be terminated; then it ends itself. */
+const linger = Number(env.SLIPWAY_RUNNER_LINGER ?? 60_000);
+const hooksPort = Number(env.SLIPWAY_RUNNER_PORT ?? 9000);
+const job = env.SLIPWAY_JOB;
+delete env.SLIPWAY_JOB;
 
 const overlayfs = 0x794c7630;
+let folder: string | undefined;
 
 /** Overlays need a filesystem that is none itself, which a container's own is: a volume then, or memory. */
 function workFolder(): string {
-  if (env.SLIPWAY_RUNNER_ROOT) return env.SLIPWAY_RUNNER_ROOT;
+  folder ??= env.SLIPWAY_RUNNER_ROOT ?? findFolder();
+  return folder;
+}
+
+function findFolder(): string {
   const own = '/var/lib/slipway-runner';
   mkdirSync(own, { recursive: true, mode: 0o700 });
   // CodeBuild's privileged containers have a volume for docker.
@@ -41,18 +41,39 @@ function workFolder(): string {
   return own;
 }
 
+/** A network for commands, in which none of this machine's ports and no credentials are in reach, and a sandbox in it. */
+async function openSandbox(signal?: AbortSignal) {
+  const network = await openRunNetwork({
+    ownPorts: job === undefined ? [hooksPort] : [],
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const sandbox = await chooseSandbox({ SLIPWAY_SANDBOX: env.SLIPWAY_SANDBOX }, { network: network.sandbox, expendable: true });
+  return { sandbox, [Symbol.asyncDispose]: () => network[Symbol.asyncDispose]() };
+}
+
 async function execute(ticket: JobTicket, signal: AbortSignal): Promise<JobEnd> {
   const root = join(workFolder(), 'job');
   mkdirSync(root, { recursive: true, mode: 0o700 });
-  return runJob(ticket, {
-    root,
-    sandbox,
-    overlayXattrs: inUserNamespace() ? 'user' : 'trusted',
-    version,
-    clock: Date.now,
-    signal,
-    ...(env.SLIPWAY_RUNNER_BEAT === undefined ? {} : { beat: Number(env.SLIPWAY_RUNNER_BEAT) }),
-  });
+  // While the job is taken and its layers are fetched.
+  const opened = openSandbox(signal);
+  opened.catch(() => undefined);
+  try {
+    return await runJob(ticket, {
+      root,
+      sandbox: async () => watchExhaustion((await opened).sandbox, root),
+      overlayXattrs: inUserNamespace() ? 'user' : 'trusted',
+      version,
+      clock: Date.now,
+      signal,
+      ...(env.SLIPWAY_RUNNER_BEAT === undefined ? {} : { beat: Number(env.SLIPWAY_RUNNER_BEAT) }),
+      ...(env.SLIPWAY_RUNNER_PATIENCE === undefined ? {} : { patience: Number(env.SLIPWAY_RUNNER_PATIENCE) }),
+    });
+  } finally {
+    await opened.then(
+      (open) => open[Symbol.asyncDispose](),
+      () => undefined,
+    );
+  }
 }
 
 /** One line of JSON; nothing of a build's own output, which goes to its log. */
@@ -62,6 +83,18 @@ function say(line: Readonly<Record<string, unknown>>): void {
 
 const report = (end: JobEnd): void =>
   say({ job: end.state, ...(end.state === 'done' ? {} : { code: end.error.code, message: end.error.message }) });
+
+/** Whether a job could be executed here: by executing a command. Nothing of it is kept, least of all in a snapshot. */
+async function ready(): Promise<boolean> {
+  try {
+    await using open = await openSandbox();
+    await trySandbox(open.sandbox, workFolder());
+    return true;
+  } catch (error) {
+    say({ ready: false, message: error instanceof Error ? error.message : String(error) });
+    return false;
+  }
+}
 
 async function answer(hooks: RunHooks, request: IncomingMessage, response: ServerResponse): Promise<void> {
   let text = '';
@@ -81,40 +114,48 @@ async function answer(hooks: RunHooks, request: IncomingMessage, response: Serve
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(said));
 }
 
+const leave = (code: number): void => process.exit(code);
+
 async function once(text: string): Promise<void> {
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
   const ticket = ticketOf({ job: text });
   if (ticket === undefined) {
     say({ job: 'failed', message: 'SLIPWAY_JOB is no job' });
-    process.exitCode = 2;
-    return;
+    return leave(2);
   }
   const end = await execute(ticket, stop.signal);
   report(end);
-  process.exitCode = end.state === 'lost' ? 1 : 0;
+  // A job whose failure the home knows of is none of the machine's.
+  leave(end.state === 'lost' ? 1 : 0);
 }
 
-if (env.SLIPWAY_JOB) {
-  const text = env.SLIPWAY_JOB;
-  delete env.SLIPWAY_JOB;
-  void once(text);
-} else {
-  const ready = (): Promise<boolean> =>
-    sandbox().then(
-      () => true,
-      (error: unknown) => {
-        say({ ready: false, message: String(error) });
-        opened = undefined;
-        return false;
-      },
-    );
-  const hooks = new RunHooks({ ready, run: execute, ended: report });
+function serve(): void {
+  const hooks = new RunHooks({
+    ready,
+    run: execute,
+    ended(end) {
+      report(end);
+      setTimeout(leave, linger, 0);
+    },
+    // The answer to the hook goes out first.
+    stopped: () => void setTimeout(leave, 250, 0),
+  });
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void hooks.stop().then(() => leave(0)));
   const server = createServer((request, response) => {
     answer(hooks, request, response).catch(() => response.destroy());
   });
-  server.listen(Number(env.SLIPWAY_RUNNER_PORT ?? 9000), '0.0.0.0', () => {
+  server.listen(hooksPort, '0.0.0.0', () => {
     const address = server.address();
     say({ listening: typeof address === 'object' && address !== null ? address.port : 0 });
   });
 }
+
+try {
+  // When memory runs out, this program is the last to go: it is who tells. Not every machine lets it.
+  writeFileSync('/proc/self/oom_score_adj', '-900');
+} catch {
+  say({ note: 'not protected from a lack of memory' });
+}
+if (job) void once(job);
+else serve();

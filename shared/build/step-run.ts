@@ -76,6 +76,7 @@ export function prepareRun({ operation, step, image, input, ports }: StepInput<'
         throw new SlipwayError('STEP_FAILED', `process "${command}" ${why}`, {
           where: step.where,
           details: { exitCode: result.exitCode, step: step.display },
+          ...(result.hint === undefined ? {} : { hint: result.hint }),
         });
       }
       const entries = await roots.changes(scratch.upper, { signal, ...(epoch === undefined ? {} : { epoch }) });

@@ -6,7 +6,19 @@ import { SlipwayError } from '../errors.ts';
 import { defaultCapabilities, maskedPaths, readonlyPaths } from './docker-defaults.ts';
 import { machineResolvConf } from './network-files.ts';
 
+/** A network that commands are put into. */
+export interface SandboxNetwork {
+  /** Of the namespace (nsfs), as seen from this process's children. */
+  readonly path: string;
+  /** What a command finds in /etc/resolv.conf. */
+  readonly resolvConf: string;
+}
+
 export interface SandboxOptions {
+  /** What `network: 'host'` means. Default: this process's own network. */
+  readonly network?: SandboxNetwork;
+  /** When memory runs out, the kernel ends what belongs to a command before anything else. */
+  readonly expendable?: boolean;
   /**
    * For a few small files per run; a memory filesystem is best. Must be a path without blanks.
    * Default: /dev/shm where it can be written, else the system's folder for temporary files.
@@ -31,6 +43,10 @@ export interface Machine {
   readonly pidMax: number | undefined;
   readonly volatile: boolean;
   readonly resolvConf: string;
+  readonly expendable: boolean;
+  /** The words that enter the network of commands, before what is to run in it; none for this process's own. */
+  readonly enterNetwork: readonly string[];
+  readonly networkPath: string | undefined;
 }
 
 /** What does not change while the process lives; asked once. */
@@ -75,7 +91,10 @@ export function inspectMachine(options: SandboxOptions): Machine {
     // Since 6.14 each pid namespace has its own; before, writing it would change the machine's.
     pidMax: kernelAtLeast(6, 14) ? 30_000 : undefined,
     volatile: kernelAtLeast(5, 10),
-    resolvConf: machineResolvConf(),
+    resolvConf: options.network?.resolvConf ?? machineResolvConf(),
+    expendable: options.expendable ?? false,
+    networkPath: options.network?.path,
+    enterNetwork: options.network === undefined ? [] : [tool('nsenter'), `--net=${options.network.path}`, '--'],
   };
 }
 

@@ -57,6 +57,7 @@ async function run(machine: Machine, runtime: string, spec: RunSpec, { signal, s
       run,
       pipes: spec.stdio.kind === 'pipe' ? { stdin: spec.stdio.stdin !== undefined } : undefined,
       terminal: undefined,
+      expendable: machine.expendable,
     });
     try {
       return await runScript({
@@ -137,7 +138,11 @@ export function runtimeConfig(run: string, machine: Machine, spec: RunSpec, moun
       ...mounts.map(runtimeMount),
     ],
     linux: {
-      namespaces: ['pid', 'ipc', 'uts', 'mount', ...(spec.network === 'none' ? ['network'] : [])].map((type) => ({ type })),
+      namespaces: [
+        ...['pid', 'ipc', 'uts', 'mount'].map((type) => ({ type })),
+        ...(spec.network === 'none' ? [{ type: 'network' }] : []),
+        ...(spec.network === 'host' && machine.networkPath !== undefined ? [{ type: 'network', path: machine.networkPath }] : []),
+      ],
       ...(!machine.rootless && { resources: { devices: [{ allow: false, access: 'rwm' }] } }),
       seccomp: seccompProfile,
       maskedPaths,

@@ -53,6 +53,8 @@ export interface RunResult {
   readonly exitCode: number;
   /** Set for 126 and 127 when the command never started: what the runtime said. */
   readonly notStarted?: string;
+  /** Set when the machine had a part in the failure: what to do about it. */
+  readonly hint?: string;
 }
 
 export interface RunOptions extends Options {

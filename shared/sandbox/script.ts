@@ -24,6 +24,8 @@ export function outerScript(o: {
   readonly pipes: { readonly stdin: boolean } | undefined;
   /** A terminal of its own: where script(1) is, and what would be the arguments. With neither, the caller's streams are handed on. */
   readonly terminal: { readonly script: string; readonly words: readonly string[] } | undefined;
+  /** When memory runs out, the kernel looks here first. */
+  readonly expendable?: boolean;
 }): string {
   const streams = !o.pipes
     ? ''
@@ -55,7 +57,7 @@ ${o.terminal ? grandchildren : ''}    killed=
 ${streams}${o.terminal ? '' : 'inner=$1\nshift\n'}ulimit -c 0
 ulimit -S -n 65536 2>/dev/null || :
 exec 3<&-
-${o.terminal ? onTerminal(o.terminal.script, [...o.become, ...o.terminal.words]) : `exec ${o.become.map(quote).join(' ')} "$inner" sh "$@"`}
+${o.expendable ? 'echo 1000 >/proc/$$/oom_score_adj\n' : ''}${o.terminal ? onTerminal(o.terminal.script, [...o.become, ...o.terminal.words]) : `exec ${o.become.map(quote).join(' ')} "$inner" sh "$@"`}
 `;
 }
 

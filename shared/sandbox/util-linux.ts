@@ -50,7 +50,19 @@ async function run(machine: Machine, spec: RunSpec, { signal, started }: RunOpti
     });
     const namespaces = ['--mount', '--pid', '--ipc', '--uts', ...(spec.network === 'none' ? ['--net'] : [])];
     const script = outerScript({
-      become: [machine.tools.unshare, ...namespaces, '--propagation', 'private', '--fork', '--kill-child', '--', 'sh', '-c'],
+      become: [
+        ...(spec.network === 'host' ? machine.enterNetwork : []),
+        machine.tools.unshare,
+        ...namespaces,
+        '--propagation',
+        'private',
+        '--fork',
+        '--kill-child',
+        '--',
+        'sh',
+        '-c',
+      ],
+      expendable: machine.expendable,
       run,
       pipes: spec.stdio.kind === 'pipe' ? { stdin: spec.stdio.stdin !== undefined } : undefined,
       terminal: spec.stdio.kind === 'terminal' ? { script: machine.tool('script'), words: [inner, 'sh', ...words] } : undefined,

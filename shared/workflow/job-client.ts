@@ -1,12 +1,22 @@
 // The runner's side of the job routes: JSON questions with the job's token, bytes over presigned URLs. No AWS SDK, no other credential.
 import { HttpClient, type Incoming, readBody } from '../client/http.ts';
 import { count } from '../cost/meter.ts';
-import { isErrorCode, SlipwayError } from '../errors.ts';
+import { isCode, isErrorCode, SlipwayError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobStat, ByteRange, Bytes } from '../store/blobs.ts';
 import type { JobTicket } from './job.ts';
 
 const maxAnswer = 64 << 20;
+/** Milliseconds between tries at a home that cannot be reached; each try is several of HttpClient's. */
+const pause = 5000;
+
+export interface JobClientOptions {
+  readonly version: string;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+  /** Milliseconds for which a home that cannot be reached is asked again. */
+  readonly patience: number;
+}
 
 export class JobClient implements Disposable {
   readonly #url: string;
@@ -15,8 +25,10 @@ export class JobClient implements Disposable {
   /** Presigned URLs in use, until shortly before they expire. */
   readonly #urls = new Map<Digest, { readonly url: string; readonly size: number; readonly until: number }>();
   readonly #clock: () => number;
+  readonly #patience: number;
 
-  constructor(ticket: JobTicket, options: { readonly version: string; readonly clock: () => number }) {
+  constructor(ticket: JobTicket, options: JobClientOptions) {
+    this.#patience = options.patience;
     this.#url = ticket.url.replace(/\/+$/, '');
     this.#token = ticket.token;
     this.#clock = options.clock;
@@ -27,8 +39,24 @@ export class JobClient implements Disposable {
     this.#http[Symbol.dispose]();
   }
 
-  /** Every question may be asked twice: all of them are idempotent. */
+  /**
+   * Every question may be asked twice: all of them are idempotent. One that matters outlives a home that is away for a while: hours of
+   * work are not to be lost to a gateway that is. UPSTREAM when it stays away.
+   */
   async ask<T>(name: string, body: unknown, signal?: AbortSignal): Promise<T> {
+    const since = this.#clock();
+    for (;;) {
+      try {
+        return await this.askOnce<T>(name, body, signal);
+      } catch (error) {
+        if (!isCode(error, 'UPSTREAM') || this.#clock() - since > this.#patience) throw error;
+        await this.#http.sleep(pause, signal);
+      }
+    }
+  }
+
+  /** Without patience. */
+  async askOnce<T>(name: string, body: unknown, signal?: AbortSignal): Promise<T> {
     const bytes = Buffer.from(JSON.stringify(body));
     const answer = await this.#http.send({
       method: 'POST',

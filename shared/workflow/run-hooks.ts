@@ -18,7 +18,13 @@ export interface HookOptions {
   readonly run: (ticket: JobTicket, signal: AbortSignal) => Promise<JobEnd>;
   /** Told when a job has ended. */
   readonly ended?: (end: JobEnd) => void;
+  /** Told when the machine is to go; what it waits for is the answer to the hook. */
+  readonly stopped?: () => void;
+  /** Milliseconds that `terminate` waits for the job's end: less than the hook may take. */
+  readonly farewell?: number;
 }
+
+const usualFarewell = 20_000;
 
 /** What a `run` hook is given: the names of its members are not documented exactly, so the ticket is looked for. */
 export function ticketOf(body: unknown): JobTicket | undefined {
@@ -63,17 +69,29 @@ export class RunHooks {
       case 'suspend':
         return { status: 200, body: {} };
       case 'terminate':
-        this.#stop.abort();
-        await this.#job;
+        await this.stop();
+        this.#options.stopped?.();
         return { status: 200, body: {} };
       default:
         return { status: 404, body: {} };
     }
   }
 
+  /** Ends the job and waits until its processes are gone and the home was told, but not for ever. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    let late: NodeJS.Timeout | undefined;
+    const enough = new Promise<void>((resolve) => {
+      late = setTimeout(resolve, this.#options.farewell ?? usualFarewell);
+    });
+    await Promise.race([this.#job, enough]);
+    clearTimeout(late);
+  }
+
   #run(body: unknown): HookAnswer {
     const ticket = ticketOf(body);
     if (ticket === undefined) return { status: 400, body: { message: 'there is no job in the payload' } };
+    if (this.#stop.signal.aborted) return { status: 409, body: {} };
     if (this.#taken !== undefined) {
       const same = this.#taken.token === ticket.token && this.#taken.url === ticket.url;
       return { status: same ? 200 : 409, body: {} };

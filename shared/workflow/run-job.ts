@@ -13,11 +13,12 @@ import type { StageImage } from '../build/stage-image.ts';
 import { storedLayers } from '../build/stored-layers.ts';
 import { ContextStore } from '../context/context-store.ts';
 import { Meter, metered } from '../cost/meter.ts';
-import { errorDocument, isCode, SlipwayError } from '../errors.ts';
+import { errnoOf, errorDocument, isCode, SlipwayError } from '../errors.ts';
 import { CompressPool } from '../layer/compress-pool.ts';
 import { LayerRecords } from '../layer/record.ts';
 import { UnpackedLayers } from '../layer/unpacked.ts';
 import type { Digest } from '../oci/digest.ts';
+import { fullDisk, moreRoom } from '../sandbox/exhaustion.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import type { Blobs } from '../store/blobs.ts';
 import { contextKeys } from '../store/keys.ts';
@@ -41,35 +42,48 @@ export interface RunnerOptions {
   readonly threads?: number;
   /** Milliseconds between heartbeats; what the home asks for unless told otherwise. */
   readonly beat?: number;
+  /** Milliseconds after which a home that does not answer is given up, and the job with it. */
+  readonly patience?: number;
 }
+
+/** Less than the state machine waits for a sign of life (infra/build-definition.ts): then the job is another runner's. */
+const usualPatience = 9 * 60_000;
+/** A beat is worth nothing when it comes late; and how long a job that has ended may take to say so. */
+const beatTime = 20_000;
+const lastWords = 60_000;
 
 export type JobEnd = { readonly state: 'done' } | { readonly state: 'failed' | 'lost'; readonly error: SlipwayError };
 
 /** Executes a job. Never rejects: how it ended is answered here, and told to the home where that can be reached. */
 export async function runJob(ticket: JobTicket, options: RunnerOptions): Promise<JobEnd> {
-  using client = new JobClient(ticket, options);
+  const patience = options.patience ?? usualPatience;
+  using client = new JobClient(ticket, { version: options.version, clock: options.clock, patience });
   const meter = new Meter({ clock: options.clock });
   let log: SourceLog | undefined;
   const stop = new AbortController();
+  const over = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal]);
   let beating: NodeJS.Timeout | undefined;
   try {
     const job = await client.ask<JobDocument>('claim', {}, signal);
     const append = (first: number, events: readonly unknown[]) =>
-      client.ask<{ readonly closed: boolean }>('log', { first, events });
+      client.ask<{ readonly closed: boolean }>('log', { first, events }, over.signal);
     log = new SourceLog({ append, place: job.log, clock: options.clock });
-    beating = setInterval(() => void beat(client, stop), options.beat ?? job.beat * 1000);
+    const heart = { client, stop, clock: options.clock, patience, heard: options.clock(), missed: 0, busy: false };
+    beating = setInterval(() => void beat(heart), options.beat ?? job.beat * 1000);
     const writer = log;
     await metered(meter, () => execute(job, client, writer, signal, options));
     await log.flush();
     await client.ask('complete', { place: placeOf(log), used: meter.read() });
     return { state: 'done' };
   } catch (error) {
-    const known = asKnown(error);
+    const known = asRunners(stop.signal.aborted ? stop.signal.reason : error, options.root);
+    // Whoever stops a machine waits for it only so long.
+    const last = AbortSignal.timeout(lastWords);
     try {
-      await log?.flush();
+      await Promise.race([log?.flush(), aborted(last)]);
       const place = log === undefined ? { next: 0, started: 0, done: 0 } : placeOf(log);
-      await client.ask('fail', { failure: errorDocument(known), place, used: meter.read() });
+      await client.askOnce('fail', { failure: errorDocument(known), place, used: meter.read() }, last);
       return { state: 'failed', error: known };
     } catch (unheard) {
       return {
@@ -79,19 +93,61 @@ export async function runJob(ticket: JobTicket, options: RunnerOptions): Promise
     }
   } finally {
     clearInterval(beating);
+    over.abort();
   }
 }
 
 const placeOf = ({ place: { next, started, done } }: SourceLog) => ({ next, started, done });
 
-/** A beat that is not heard is no reason to stop; one that is refused, or answered with "cancelled", is. */
-async function beat(client: JobClient, stop: AbortController): Promise<void> {
+const aborted = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+
+interface Heart {
+  readonly client: JobClient;
+  readonly stop: AbortController;
+  readonly clock: () => number;
+  readonly patience: number;
+  /** When the home last answered. */
+  heard: number;
+  /** Beats since then. */
+  missed: number;
+  busy: boolean;
+}
+
+/**
+ * A beat that is not heard is no reason to stop; one that is refused, or answered with "cancelled", is. So are many that nobody hears:
+ * the home has long given this runner up. A machine that was suspended has been deaf for long, too, and has missed none.
+ */
+async function beat(heart: Heart): Promise<void> {
+  const { client, stop, clock } = heart;
+  if (heart.busy || stop.signal.aborted) return;
+  heart.busy = true;
   try {
-    const { cancelled } = await client.ask<{ readonly cancelled: boolean }>('heartbeat', {});
+    const { cancelled } = await client.askOnce<{ readonly cancelled: boolean }>('heartbeat', {}, AbortSignal.timeout(beatTime));
+    heart.heard = clock();
+    heart.missed = 0;
     if (cancelled) stop.abort(new SlipwayError('CANCELLED', 'cancelled'));
   } catch (error) {
+    heart.missed += 1;
+    const silence = clock() - heart.heard;
     if (isCode(error, 'DENIED', 'CONFLICT', 'UNAUTHORIZED', 'NOT_FOUND')) stop.abort(error);
+    else if (heart.missed >= 3 && silence > heart.patience) {
+      const message = `the home has not answered for ${Math.round(silence / 1000)} s`;
+      stop.abort(new SlipwayError('UPSTREAM', message, { cause: error }));
+    }
+  } finally {
+    heart.busy = false;
   }
+}
+
+/** A full disk is this machine's, which its user cannot tidy up: what helps is a larger one. */
+function asRunners(error: unknown, folder: string): SlipwayError {
+  const full = isCode(error, 'DISK_FULL') || ['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '');
+  if (!full) return asKnown(error);
+  const message = `the disk of the runner is full (${fullDisk(folder) ?? 'its quota is used up'}): ${asKnown(error).message}`;
+  return new SlipwayError('DISK_FULL', message, { cause: error, hint: moreRoom });
 }
 
 async function execute(

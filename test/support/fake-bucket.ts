@@ -6,6 +6,7 @@ import { Readable } from 'node:stream';
 import { SlipwayError } from '../../shared/errors.ts';
 import type { Digest } from '../../shared/oci/digest.ts';
 import type { BlobLinks, BlobStat, Blobs } from '../../shared/store/blobs.ts';
+import { homePorts } from './machine.ts';
 
 export interface FakeBucket extends AsyncDisposable {
   /** The same blobs, with links and without files. */
@@ -52,7 +53,9 @@ export async function fakeBucket(inner: Blobs): Promise<FakeBucket> {
     answer().catch(() => response.destroy());
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { port } = server.address() as AddressInfo;
+  homePorts.add(port);
+  const origin = `http://127.0.0.1:${port}`;
   const link: BlobLinks = {
     async read(digest) {
       if ((await inner.stat(digest)) === undefined) return undefined;
@@ -85,6 +88,7 @@ export async function fakeBucket(inner: Blobs): Promise<FakeBucket> {
     blobs,
     requests,
     async [Symbol.asyncDispose]() {
+      homePorts.delete(port);
       server.closeAllConnections();
       await new Promise<void>((resolve) => server.close(() => resolve()));
     },

@@ -1,21 +1,25 @@
-// The data plane of Lambda MicroVMs and a CodeBuild project, as far as a runner sees them: the same program, started as a process of this
-// machine with an environment of its own. A MicroVM is made ready, given its payload by the run hook, and terminated; hooks have seconds
-// to answer. A CodeBuild build is one process with the job in its environment.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+// The data plane of Lambda MicroVMs, as far as a runner sees it: the runner program on a machine of its own (test/support/machine.ts), made
+// ready, given its payload by the run hook, and terminated; hooks have seconds to answer. Not so here: the snapshot between `ready` and
+// `run`, and the proxy in front of the machine's ports.
+import type { ChildProcess } from 'node:child_process';
+import { request } from 'node:http';
 import { join } from 'node:path';
-import type { JobTicket } from '../../shared/workflow/job.ts';
 import { hookPrefix } from '../../shared/workflow/run-hooks.ts';
-import { fastTemp } from './sandboxed.ts';
+import { type Machine, type MachineOptions, startMachine } from './machine.ts';
 
 const program = join(import.meta.dirname, '../../functions/runner/handler.ts');
-/** What Lambda gives a hook by default. */
+/** What Lambda gives a hook by default, and the hook of the end by the stack's word (infra/runners.ts). */
 const hookMilliseconds = 1000;
+const terminateMilliseconds = 30_000;
+const hooksPort = 9000;
 
 export interface FakeRunner extends AsyncDisposable {
+  readonly machine: Machine;
+  /** Of the program, on this machine. */
   readonly pid: number;
   /** What it wrote to stdout and stderr. */
   said(): string;
+  signal(name: NodeJS.Signals): void;
   /** As if the machine had gone. */
   kill(): Promise<void>;
   /** Resolves with the exit code. */
@@ -27,86 +31,117 @@ export interface FakeMicrovm extends FakeRunner {
   hook(name: string, body?: unknown, milliseconds?: number): Promise<number>;
 }
 
-const microvmId = 'microvm-0123456789abcdef0';
+export interface FakeRunnerOptions extends MachineOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  /** In place of the runner's source: what an image's container starts, say. */
+  readonly start?: (machine: Machine, env: Readonly<Record<string, string>>) => ChildProcess;
+}
 
-function start(env: Readonly<Record<string, string>>): FakeRunner & { readonly child: ChildProcess } {
-  const root = mkdtempSync(join(fastTemp(), 'slipway-runner-'));
-  const child = spawn(process.execPath, [program], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    // Nothing of this process's environment: a machine of AWS has none of it either.
-    env: {
-      PATH: process.env.PATH ?? '/usr/bin:/bin',
-      SLIPWAY_RUNNER_ROOT: root,
-      SLIPWAY_RUNNER_NETWORK: 'open',
-      SLIPWAY_RUNNER_BEAT: '200',
-      AWS_REGION: 'us-east-1',
-      ...env,
-    },
-  });
+/** The machine's environment, and nothing of this process's. */
+export const machineEnvironment = { PATH: process.env.PATH ?? '/usr/bin:/bin', SLIPWAY_RUNNER_BEAT: '200' };
+
+const startSource = (machine: Machine, env: Readonly<Record<string, string>>): ChildProcess =>
+  machine.spawn(process.execPath, [program], { stdio: ['ignore', 'pipe', 'pipe'], env });
+
+/** A program on a machine, which goes with it. */
+export function runnerOn(machine: Machine, child: ChildProcess): FakeRunner {
   let text = '';
-  const listen = (chunk: Buffer): void => {
-    text += chunk.toString();
-  };
-  child.stdout.on('data', listen);
-  child.stderr.on('data', listen);
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+  }
   const ended = new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code)));
   const kill = async (): Promise<void> => {
     child.kill('SIGKILL');
     await ended;
   };
   return {
-    child,
+    machine,
     pid: child.pid ?? 0,
     said: () => text,
+    signal: (name) => void child.kill(name),
     kill,
     ended,
     async [Symbol.asyncDispose]() {
       await kill();
-      rmSync(root, { recursive: true, force: true });
+      await machine[Symbol.asyncDispose]();
     },
   };
 }
 
-/** RunMicrovm: the image's snapshot is taken after `ready`, then the run hook gets the payload (16,384 bytes at most). */
-export async function runFakeMicrovm(payload: string, env: Readonly<Record<string, string>> = {}): Promise<FakeMicrovm> {
-  if (Buffer.byteLength(payload) > 16_384) throw new Error('ValidationException: runHookPayload');
-  const runner = start({ SLIPWAY_RUNNER_PORT: '0', ...env });
-  const port = await listening(runner);
-  const hook = async (name: string, body: unknown = {}, milliseconds = hookMilliseconds): Promise<number> => {
-    const answer = await fetch(`http://127.0.0.1:${port}${hookPrefix}${name}`, {
-      method: 'POST',
-      body: JSON.stringify(body),
-      signal: AbortSignal.timeout(milliseconds),
-    });
-    await answer.body?.cancel();
-    return answer.status;
+/** An image's MicroVM before any job: `ready` and `validate` have said yes. */
+export async function bootFakeMicrovm(options: FakeRunnerOptions = {}): Promise<FakeMicrovm> {
+  const machine = await startMachine({ ...options, in: [hooksPort, ...(options.in ?? [])] });
+  const env = {
+    ...machineEnvironment,
+    AWS_REGION: 'us-east-1',
+    AWS_LAMBDA_MICROVM_IMAGE_NAME: 'slipway-runner',
+    ...options.env,
   };
-  for (let tries = 0; (await hook('ready', {}, 30_000)) === 503; tries++) {
-    if (tries > 100) throw new Error(`the image never became ready: ${runner.said()}`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+  const runner = runnerOn(machine, (options.start ?? startSource)(machine, env));
+  try {
+    await until(() => runner.said().includes(`"listening":${hooksPort}`), runner, 'listens');
+    const hook = (name: string, body: unknown = {}, milliseconds?: number): Promise<number> =>
+      post(
+        machine.socket(hooksPort),
+        name,
+        body,
+        milliseconds ?? (name === 'terminate' ? terminateMilliseconds : hookMilliseconds),
+      );
+    for (const name of ['ready', 'validate']) {
+      for (let tries = 0; ; tries++) {
+        const status = await hook(name, {}, 60_000);
+        if (status === 200) break;
+        if (status !== 503 || tries > 20) throw new Error(`the image never became ${name} (${status}): ${runner.said()}`);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
+    return { ...runner, hook };
+  } catch (error) {
+    await runner[Symbol.asyncDispose]();
+    throw error;
   }
-  // Lambda may deliver a hook twice.
-  for (const _ of [1, 2]) {
-    const status = await hook('run', { microvmId, runHookPayload: payload }, 10_000);
-    if (status !== 200) throw new Error(`the run hook answered ${status}: ${runner.said()}`);
-  }
-  return { ...runner, hook };
 }
 
-async function listening(runner: FakeRunner): Promise<number> {
-  for (let tries = 0; tries < 600; tries++) {
-    const found = /"listening":(\d+)/.exec(runner.said());
-    if (found !== null) return Number(found[1]);
+const microvmId = 'microvm-0123456789abcdef0';
+
+/** RunMicrovm: the run hook gets the payload (16,384 bytes at most). */
+export async function runFakeMicrovm(payload: string, options: FakeRunnerOptions = {}): Promise<FakeMicrovm> {
+  if (Buffer.byteLength(payload) > 16_384) throw new Error('ValidationException: runHookPayload');
+  const microvm = await bootFakeMicrovm(options);
+  try {
+    // Lambda may deliver a hook twice.
+    for (const _ of [1, 2]) {
+      const status = await microvm.hook('run', { microvmId, runHookPayload: payload }, 10_000);
+      if (status !== 200) throw new Error(`the run hook answered ${status}: ${microvm.said()}`);
+    }
+    return microvm;
+  } catch (error) {
+    await microvm[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function until(check: () => boolean, runner: FakeRunner, what: string): Promise<void> {
+  for (let tries = 0; tries < 1200; tries++) {
+    if (check()) return;
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
-  throw new Error(`the runner does not listen: ${runner.said()}`);
+  throw new Error(`the runner never ${what}: ${runner.said()}`);
 }
 
-/** StartBuild with the job as an environment variable. */
-export const runFakeCodebuild = (ticket: JobTicket, env: Readonly<Record<string, string>> = {}): FakeRunner =>
-  start({
-    SLIPWAY_JOB: JSON.stringify(ticket),
-    CODEBUILD_BUILD_ID: 'slipway:1',
-    AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: '/v2/credentials/canary',
-    ...env,
+function post(socketPath: string, name: string, body: unknown, milliseconds: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const asked = request(
+      { socketPath, path: `${hookPrefix}${name}`, method: 'POST', signal: AbortSignal.timeout(milliseconds) },
+      (answer) => {
+        answer.resume();
+        answer.once('end', () => resolve(answer.statusCode ?? 0));
+        answer.once('error', reject);
+      },
+    );
+    asked.once('error', reject);
+    asked.end(JSON.stringify(body));
   });
+}

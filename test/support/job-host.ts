@@ -9,6 +9,7 @@ import type { JobTicket } from '../../shared/workflow/job.ts';
 import { JobService, type JobSignals } from '../../shared/workflow/job-service.ts';
 import { Launcher, type Machines } from '../../shared/workflow/launcher.ts';
 import type { AccountHome } from './account-home.ts';
+import { homePorts } from './machine.ts';
 
 export interface JobHost extends AsyncDisposable {
   readonly origin: string;
@@ -84,7 +85,9 @@ export async function jobHost(home: AccountHome): Promise<JobHost> {
     answer().catch(() => response.destroy());
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { port } = server.address() as AddressInfo;
+  homePorts.add(port);
+  const origin = `http://127.0.0.1:${port}`;
   let count = 0;
   const host: JobHost = {
     origin,
@@ -118,6 +121,7 @@ export async function jobHost(home: AccountHome): Promise<JobHost> {
       }
     },
     async [Symbol.asyncDispose]() {
+      homePorts.delete(port);
       server.closeAllConnections();
       await new Promise<void>((resolve) => server.close(() => resolve()));
     },

@@ -1,87 +1,150 @@
-import { execFile } from 'node:child_process';
-import { createReadStream, existsSync } from 'node:fs';
+// What a RUN can get at on a runner: through the real program, on a machine whose cloud gives credentials to whoever reaches it.
+import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
+import { bundleProgram } from '../../infra/program-bundle.ts';
 import { loadArchive } from '../../shared/archive/load.ts';
-import { closeCredentialAddresses, credentialAddresses } from '../../shared/sandbox/credential-addresses.ts';
-import { accountHome, drive, eventsOf, requestOf, startBuild } from '../support/account-home.ts';
+import { hookPrefix } from '../../shared/workflow/run-hooks.ts';
+import { accountHome, drive, eventsOf, project, requestOf, sendContext, startBuild } from '../support/account-home.ts';
 import { busyboxImage, busyboxReference } from '../support/base-images.ts';
-import { runFakeCodebuild } from '../support/fake-microvm.ts';
+import { fakeServices } from '../support/fake-runner-services.ts';
 import { jobHost } from '../support/job-host.ts';
+import { homePorts, type Machine } from '../support/machine.ts';
+import { canaries, internetAddress, runtimeApi } from '../support/machine-process.ts';
 import { whyNoRoot } from '../support/roots.ts';
+import { eventually } from '../support/sandboxed.ts';
 
 const why = whyNoRoot('busybox');
-const whyNoIp =
-  process.getuid?.() !== 0 ? 'needs root' : existsSync('/usr/sbin/ip') || process.env.CI ? undefined : 'needs ip (iproute2)';
 
-/** Everything a command could find out about the machine it runs on, said aloud. */
-const spy = `FROM ${busyboxReference}
-RUN env; cat /proc/*/environ /proc/*/cmdline /proc/*/task/*/environ 2>/dev/null | tr '\\0' '\\n'; \\
-  ls -l /proc/*/fd /proc/*/cwd /proc/*/root 2>/dev/null; \\
-  cat /proc/1/root/var/lib/slipway-runner/* /proc/self/mountinfo 2>/dev/null; \\
-  find / -xdev -name '*.db' -o -xdev -name credentials 2>/dev/null; \\
-  for v in $AWS_LAMBDA_RUNTIME_API $AWS_CONTAINER_CREDENTIALS_FULL_URI; do wget -T 1 -qO- http://$v/2018-06-01/runtime/invocation/next; done; echo looked
-`;
+/** One request by busybox; its own client for HTTP crashes where it is linked statically. */
+const ask = (host: string, port: number | string, words: string, ...headers: readonly string[]): string =>
+  `printf '${[`${words} HTTP/1.0`, ...headers, '', ''].join('\\r\\n')}' | nc -w 1 ${host} ${port}`;
 
-test.skipIf(why)(
-  'a RUN that looks everywhere finds neither the job’s token nor a credential of its machine',
-  async () => {
+const role = 'GET /latest/meta-data/iam/security-credentials/execution_role';
+/** Where AWS hands out credentials: IMDS with and without a session, ECS and CodeBuild, EKS, both by IPv6, and a runtime's API. */
+const endpoints = [
+  ask('169.254.169.254', 80, role),
+  ask('169.254.169.254', 80, 'PUT /latest/api/token', 'X-aws-ec2-metadata-token-ttl-seconds: 60'),
+  ask('169.254.170.2', 80, 'GET /v2/credentials/canary'),
+  ask('169.254.170.23', 80, 'GET /v1/credentials'),
+  ask('fd00:ec2::254', 80, role),
+  ask('fd00:ec2::23', 80, 'GET /v1/credentials'),
+  ask(runtimeApi.split(':')[0]!, runtimeApi.split(':')[1]!, 'GET /2018-06-01/runtime/invocation/next'),
+];
+/** The machine, by every address that it has. */
+const machine = ['127.0.0.1', '10.77.0.2', '192.0.2.1', '::1', 'fd77::2'];
+const hooksPort = 9000;
+
+/** Everything else a command could find out about the machine it runs on, said aloud. */
+const spy = (ports: readonly number[]): string =>
+  [
+    'echo looking',
+    'env',
+    "cat /proc/*/environ /proc/*/cmdline /proc/*/task/*/environ 2>/dev/null | tr '\\0' '\\n'",
+    'ls -l /proc/*/fd /proc/*/cwd /proc/*/root /proc/*/ns 2>/dev/null',
+    'cat /proc/1/root/var/lib/slipway-runner/* /var/lib/slipway-runner/job/* /proc/self/mountinfo /proc/net/unix 2>/dev/null',
+    'strings /proc/kcore 2>/dev/null | head -c 1000',
+    "find / -xdev '(' -name '*.db' -o -name credentials -o -name handler.js ')' 2>/dev/null",
+    'nsenter -t 1 -n -m cat /etc/hostname 2>/dev/null',
+    'unshare -U -n true 2>/dev/null',
+    'mount -t proc proc /mnt 2>/dev/null && cat /mnt/*/environ',
+    'mknod /tmp/mem c 1 1 2>/dev/null && head -c 100 /tmp/mem',
+    'ip route del unreachable 169.254.0.0/16 2>/dev/null',
+    'ip route add 169.254.169.254/32 dev eth0 2>/dev/null',
+    ...endpoints,
+    ...machine.flatMap((host) => [
+      ask(host, hooksPort, `POST ${hookPrefix}terminate`),
+      ...ports.slice(0, 1).map((port) => ask(host, port, 'POST /api/v1/jobs')),
+    ]),
+    'echo looked',
+    // What it is to be able to do.
+    'nslookup registry.example.test',
+    ask(internetAddress, 80, 'GET /packages'),
+  ].join('\n');
+
+const outputOf = (machine: Machine, script: string): Promise<string> =>
+  new Promise((resolve) => {
+    const child = machine.spawn('busybox', ['sh', '-c', script], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: process.env.PATH },
+    });
+    let text = '';
+    child.stdout?.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    child.once('close', () => resolve(text));
+  });
+
+let program: string;
+beforeAll(() => {
+  program = mkdtempSync(join(tmpdir(), 'slw-runner-'));
+  bundleProgram('runner', program);
+  return () => rmSync(program, { recursive: true, force: true });
+}, 120_000);
+
+test.skipIf(why).each([
+  ['a MicroVM', 'linux/arm64'],
+  ['CodeBuild', 'linux/amd64'],
+])(
+  'on %s a RUN that tries everything gets no credential, no token and no way to the machine, and still the internet',
+  async (_, platform) => {
     await using home = await accountHome();
     await using host = await jobHost(home);
+    const env = {
+      AWS_ACCESS_KEY_ID: 'AKIAENVIRONMENT',
+      AWS_SECRET_ACCESS_KEY: 'environment-secret',
+      AWS_SESSION_TOKEN: 'environment-session',
+      AWS_LAMBDA_RUNTIME_API: runtimeApi,
+    };
+    await using services = await fakeServices(program, { env });
     await loadArchive(home.fresh(), createReadStream((await busyboxImage()).archive));
-    const tickets: string[] = [];
-    const build = await drive(home, await startBuild(home, requestOf(spy)), async (id, stage) => {
-      const { ticket, waiter } = await host.open(id, stage);
-      tickets.push(ticket.token);
-      await using runner = runFakeCodebuild(ticket, {
-        AWS_ACCESS_KEY_ID: 'AKIACANARY',
-        AWS_SECRET_ACCESS_KEY: 'canary-secret',
-        AWS_SESSION_TOKEN: 'canary-session',
-        AWS_LAMBDA_RUNTIME_API: '127.0.0.1:9',
-      });
-      await runner.ended;
-      await host.wait(waiter);
+    const ports = [...homePorts];
+    expect(ports.length).toBeGreaterThan(1);
+    const tokens: string[] = [];
+    let before: readonly string[] = [];
+    let plain = '';
+    // From a file: its words are not to be found in its own command line.
+    const id = await sendContext(home.fresh(), { 'spy.sh': spy(ports) });
+    const dockerfile = `FROM ${busyboxReference}\nCOPY spy.sh /\nRUN sh /spy.sh\n`;
+    const context = { kind: 'stored' as const, id, project };
+    const build = await drive(home, await startBuild(home, requestOf(dockerfile, { context })), async (id, stage) => {
+      const launcher = host.launcher(services.machines);
+      const { ticket, handle } = await launcher.start(id, stage, platform, 'waiter');
+      tokens.push(ticket.token);
+      const runner = services.runner(handle)!;
+      // A plain process of the same machine gets all of it, while the job is on its way.
+      plain = await outputOf(runner.machine, endpoints.join('; ').replaceAll('| nc -w 1', '| busybox nc -w 10'));
+      await eventually(() => runner.machine.hits.length >= endpoints.length, 'each endpoint was asked');
+      before = [...runner.machine.hits];
+      await host.wait('waiter');
+      expect(runner.machine.hits).toEqual(before);
+      await launcher.stop(id, stage);
     });
+    for (const canary of canaries) expect(plain).toContain(canary);
+    expect(before).toHaveLength(endpoints.length);
+
     expect(build.failure).toBeUndefined();
     const said = (await eventsOf(home, build.id)).flatMap((e) => (e.type === 'log' ? [e.text] : [])).join('');
-    expect(said).toContain('looked');
+    expect(said).toContain('looking');
     expect(said).toContain('PATH=');
-    expect(tickets).toHaveLength(1);
-    const canaries = ['AKIACANARY', 'canary-secret', 'canary-session', 'SLIPWAY_JOB', 'slipway-job-1'];
-    for (const secret of [...tickets, ...tickets.map((token) => token.slice(-43)), ...canaries]) {
-      expect(said).not.toContain(secret);
-    }
+    expect(said).toMatch(/looked[\s\S]*the internet/);
+    expect(said).toContain(internetAddress);
+    expect(tokens).toHaveLength(1);
+    const secrets = [
+      ...canaries,
+      ...tokens,
+      ...tokens.map((token) => token.slice(-43)),
+      ...Object.values(env),
+      'SLIPWAY_JOB',
+      'X-Amz-Signature',
+      'slipway-job-1',
+      'AWS_',
+      'handler.js',
+    ];
+    for (const secret of secrets) expect(said).not.toContain(secret);
+    // Nobody answered before the internet did, not even with a refusal.
+    expect(said.slice(0, said.indexOf('looked'))).not.toContain('HTTP/1.');
   },
-  60_000,
+  180_000,
 );
-
-test.skipIf(whyNoIp)('the addresses of credentials are out of reach once they are closed', async () => {
-  const module = join(import.meta.dirname, '../../shared/sandbox/credential-addresses.ts');
-  const script = `
-    import { connect } from 'node:net';
-    import { closeCredentialAddresses } from ${JSON.stringify(module)};
-    const reach = (host) => new Promise((resolve) => {
-      const socket = connect({ host, port: 80, timeout: 2000 });
-      socket.once('connect', () => resolve('connected'));
-      socket.once('timeout', () => resolve('timeout'));
-      socket.once('error', (error) => resolve(error.code));
-      setTimeout(() => socket.destroy(), 2500).unref();
-    });
-    await closeCredentialAddresses();
-    const seen = {};
-    for (const host of ${JSON.stringify(credentialAddresses)}) seen[host] = await reach(host);
-    console.log(JSON.stringify(seen));`;
-  // A network of its own in which everything else has a way out.
-  const setup =
-    'ip link set lo up; ip link add d0 type dummy && ip addr add 10.9.0.1/24 dev d0 && ip link set d0 up && ip route add default dev d0; exec "$0" --input-type=module -e "$1"';
-  const { stdout } = await promisify(execFile)('unshare', ['-n', 'sh', '-c', setup, process.execPath, script]);
-  const seen = JSON.parse(stdout.trim().split('\n').at(-1) as string) as Record<string, string>;
-  for (const address of credentialAddresses)
-    expect([address, seen[address]]).toEqual([address, expect.stringMatching(/^E(HOST|NET)UNREACH$/)]);
-});
-
-test('where they cannot be closed, nothing is run', async () => {
-  const refuse = () => Promise.reject(new Error('Operation not permitted'));
-  await expect(closeCredentialAddresses(refuse)).rejects.toMatchObject({ code: 'SANDBOX_UNAVAILABLE' });
-});

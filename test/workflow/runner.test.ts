@@ -1,7 +1,9 @@
-import { createReadStream } from 'node:fs';
+import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
+import { bundleProgram } from '../../infra/program-bundle.ts';
 import { loadArchive } from '../../shared/archive/load.ts';
 import { UsageRecords } from '../../shared/build/usage-records.ts';
 import {
@@ -17,7 +19,7 @@ import {
 } from '../support/account-home.ts';
 import { busyboxImage, busyboxReference } from '../support/base-images.ts';
 import { cli } from '../support/cli.ts';
-import { runFakeCodebuild, runFakeMicrovm } from '../support/fake-microvm.ts';
+import { type FakeServices, fakeServices } from '../support/fake-runner-services.ts';
 import { type JobHost, jobHost } from '../support/job-host.ts';
 import { whyNoRoot } from '../support/roots.ts';
 import { scratch } from '../support/scratch.ts';
@@ -25,27 +27,30 @@ import { scratch } from '../support/scratch.ts';
 const why = whyNoRoot('busybox');
 const long = 120_000;
 
+/** As the stack bundles it. */
+let program: string;
+beforeAll(() => {
+  program = mkdtempSync(join(tmpdir(), 'slw-runner-'));
+  bundleProgram('runner', program);
+  return () => rmSync(program, { recursive: true, force: true });
+}, long);
+
 async function withBusybox(home: AccountHome): Promise<void> {
   await loadArchive(home.fresh(), createReadStream((await busyboxImage()).archive));
 }
 
-/** A MicroVM a job, gone when the job is over. */
-const microvm =
-  (host: JobHost): Runner =>
+/** What the state machine does with a stage that needs a runner: starts one, waits for its word, stops it. */
+const onRunner =
+  (host: JobHost, services: FakeServices, platform: string): Runner =>
   async (build, stage) => {
-    const { ticket, waiter } = await host.open(build, stage);
-    await using vm = await runFakeMicrovm(JSON.stringify(ticket));
-    await host.wait(waiter);
-    expect(await vm.hook('terminate')).toBe(200);
-  };
-
-const codebuild =
-  (host: JobHost): Runner =>
-  async (build, stage) => {
-    const { ticket, waiter } = await host.open(build, stage);
-    await using runner = runFakeCodebuild(ticket);
-    expect(await runner.ended).toBe(0);
-    await host.wait(waiter);
+    const waiter = `${build}/${stage}/${Math.random()}`;
+    const launcher = host.launcher(services.machines);
+    await launcher.start(build, stage, platform, waiter);
+    try {
+      await host.wait(waiter);
+    } finally {
+      await launcher.stop(build, stage);
+    }
   };
 
 const dockerfile = `FROM ${busyboxReference} AS build
@@ -81,16 +86,21 @@ test.skipIf(why)(
   'RUN is done by a MicroVM or by CodeBuild, with the digest of the embedded home, and is never done again',
   async () => {
     const images: unknown[] = [];
-    for (const [name, runner] of [
-      ['microvm', microvm],
-      ['codebuild', codebuild],
+    for (const [name, platform] of [
+      ['microvm', 'linux/arm64'],
+      ['codebuild', 'linux/amd64'],
     ] as const) {
       await using home = await accountHome();
       await using host = await jobHost(home);
+      await using services = await fakeServices(program);
       await withBusybox(home);
       const id = await sendContext(home.fresh(), files);
       const context = { kind: 'stored' as const, id, project };
-      const build = await drive(home, await startBuild(home, requestOf(dockerfile, { context })), runner(host));
+      const build = await drive(
+        home,
+        await startBuild(home, requestOf(dockerfile, { context })),
+        onRunner(host, services, platform),
+      );
       expect({ name, failure: build.failure }).toEqual({ name, failure: undefined });
       images.push(build.image);
       const events = await eventsOf(home, build.id);
@@ -115,6 +125,10 @@ test.skipIf(why)(
       for (const step of runs) expect(step).toMatchObject({ stage: 0, ms: expect.any(Number) });
       expect(runs.some((step) => step.ms > 0)).toBe(true);
 
+      // Each machine has ended, with its job or because it was told to; what held no program fetched it without a right of its own.
+      for (const code of await services.allEnded()) expect(name === 'codebuild' ? [0, null] : [0]).toContain(code);
+      expect([...new Set(services.fetched)]).toEqual(name === 'codebuild' ? ['GET without authorization'] : []);
+
       const again = await drive(home, await startBuild(home, requestOf(dockerfile, { context })));
       expect(again.image).toBe(build.image);
     }
@@ -129,9 +143,10 @@ test.skipIf(why)(
   async () => {
     await using home = await accountHome();
     await using host = await jobHost(home);
+    await using services = await fakeServices(program);
     await withBusybox(home);
     const text = `FROM ${busyboxReference}\nRUN echo nearly\nRUN echo gone >&2; exit 7\n`;
-    const build = await drive(home, await startBuild(home, requestOf(text)), microvm(host));
+    const build = await drive(home, await startBuild(home, requestOf(text)), onRunner(host, services, 'linux/arm64'));
     expect(build).toMatchObject({
       state: 'failed',
       failure: { code: 'STEP_FAILED', where: { start: { line: 3 } }, details: { exitCode: 7 } },

@@ -1,0 +1,43 @@
+// Whether this machine can run commands as a build does: by running one.
+import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { SlipwayError } from '../errors.ts';
+import type { Root, Sandbox } from './sandbox.ts';
+
+/**
+ * Runs `true` over an overlay of this machine's own root, written to below `folder`.
+ * @throws SANDBOX_UNAVAILABLE, or what the sandbox throws
+ */
+export async function trySandbox(sandbox: Sandbox, folder: string, signal?: AbortSignal): Promise<void> {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const place = mkdtempSync(join(folder, 'try-'));
+  try {
+    const [upper, work] = [join(place, 'upper'), join(place, 'work')];
+    for (const path of [upper, work]) mkdirSync(path);
+    // Overlayfs refuses a layer that contains another; on one filesystem with the root, its folders would.
+    const overlay = statSync('/').dev !== statSync(place).dev;
+    const root: Root = overlay ? { kind: 'overlay', lowers: ['/'], upper, work } : { kind: 'tree', path: '/' };
+    let said = '';
+    const { exitCode, notStarted } = await sandbox.run(
+      {
+        root,
+        args: ['true'],
+        env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'],
+        cwd: '/',
+        user: { uid: 0, gid: 0, groups: [] },
+        network: 'host',
+        stdio: {
+          kind: 'pipe',
+          onOutput: (_, chunk) => {
+            said += Buffer.from(chunk).toString();
+          },
+        },
+      },
+      signal === undefined ? {} : { signal },
+    );
+    if (exitCode === 0) return;
+    throw new SlipwayError('SANDBOX_UNAVAILABLE', `a command that does nothing ended with ${exitCode}: ${notStarted ?? said}`);
+  } finally {
+    rmSync(place, { recursive: true, force: true });
+  }
+}
