@@ -8,7 +8,7 @@ import { Destination, type DestinationTree, emptyTree, type Inode, type NewDirec
 import type { Match } from './copy-match.ts';
 import { type ModeChange, parseChmod } from './copy-mode.ts';
 import { type Owner, resolveOwner } from './copy-owner.ts';
-import type { Operation } from './plan.ts';
+import type { CopyTarget } from './copy-target.ts';
 import { resolvePath } from './tree-path.ts';
 
 /** Where the content of an entry of a match comes from; asked only for files (and other names of files) that are not empty. */
@@ -26,8 +26,6 @@ export interface CopyOptions {
   readonly unpackLimit?: number;
   readonly signal?: AbortSignal;
 }
-
-export type CopyTarget = Pick<Extract<Operation, { kind: 'copy' }>, 'destination' | 'chown' | 'chmod' | 'unpack' | 'link'>;
 
 const root: Owner = { uid: 0, gid: 0 };
 const defaultMode = 0o755;

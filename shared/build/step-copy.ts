@@ -2,8 +2,8 @@
 import { SlipwayError } from '../errors.ts';
 import type { Entry } from '../layer/entry.ts';
 import { canonicalJson } from '../oci/encode.ts';
-import type { CopyTarget } from './copy-entries.ts';
 import { contentDigest, contentParts, type Match, type MatchOptions, matchSources } from './copy-match.ts';
+import { copyTarget } from './copy-target.ts';
 import type { Prepared, StepInput } from './executor.ts';
 import type { MadeLayer } from './ports.ts';
 import type { StageImage } from './stage-image.ts';
@@ -49,14 +49,8 @@ function prepared(
   scope: string,
   withBodies: WithBodies,
 ): Prepared {
-  const { destination, chown, chmod, unpack, link } = operation;
-  const target: CopyTarget = {
-    destination,
-    unpack,
-    ...(chown === undefined ? {} : { chown }),
-    ...(chmod === undefined ? {} : { chmod }),
-    ...(link === undefined ? {} : { link }),
-  };
+  const { chown, link } = operation;
+  const target = copyTarget(operation);
   // Names in --chown are looked up in the image that is copied into: it then counts whole, --link or not.
   const independent = link === true && (chown === undefined || /^[0-9:]*$/.test(chown));
   return {

@@ -6,28 +6,23 @@ import { pipeline } from 'node:stream/promises';
 import { SlipwayError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { algorithmOf } from '../oci/digest.ts';
-import { type CopyTarget, copyEntries, nameFromUrl } from './copy-entries.ts';
+import { copyEntries, nameFromUrl } from './copy-entries.ts';
 import { contentDigest, contentParts, looseFile } from './copy-match.ts';
+import { copyTarget } from './copy-target.ts';
 import type { Prepared, StepInput } from './executor.ts';
 
 /** Docker gives what it downloads this mode. */
 const mode = 0o600;
 
 export async function prepareFetch({ operation, image, input, ports }: StepInput<'fetch'>): Promise<Prepared> {
-  const { destination, chown, chmod, unpack, link, url, checksum } = operation;
+  const { destination, url, checksum } = operation;
   const name = destination.endsWith('/') ? nameFromUrl(url) : (destination.split('/').at(-1) as string);
   const scratch = await ports.scratch();
   try {
     const file = join(scratch.path, 'download');
     const { digest, size, mtime } = await download(url, file, checksum, ports.signal);
     const matches = [looseFile(name, { digest, size, mode, ...(mtime === undefined ? {} : { mtime }) })];
-    const target: CopyTarget = {
-      destination,
-      unpack,
-      ...(chown === undefined ? {} : { chown }),
-      ...(chmod === undefined ? {} : { chmod }),
-      ...(link === undefined ? {} : { link }),
-    };
+    const target = copyTarget(operation);
     return {
       key: { kind: 'fetch', name, ...target, content: contentDigest(contentParts(matches, target)) },
       async make() {

@@ -43,11 +43,15 @@ export interface HttpOptions {
   readonly silence?: number;
   /** Milliseconds within which a connection must stand, TLS included. Default: 10 s. */
   readonly connection?: number;
+  /** Milliseconds within which the answer to a GET or HEAD must begin, which takes a registry no work to speak of. Default: 20 s. */
+  readonly answer?: number;
   /** Where proxies are named. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
 export const maxRedirects = 5;
+/** No answer to a question: asked once more, and no longer than that. */
+const unanswered = 'UNANSWERED';
 /** A server that asks us to wait longer than this (seconds) gets no second try. */
 const patience = 30;
 const transient: ReadonlySet<string> = new Set(
@@ -117,7 +121,8 @@ export class HttpClient implements Disposable {
         answer = await this.#follow(outgoing);
       } catch (error) {
         if (outgoing.signal?.aborted) throw new SlipwayError('CANCELLED', 'cancelled', { cause: error });
-        if (wait === undefined || !isTransient(error) || errnoOf(error) === 'ECONNREFUSED') throw asUpstream(error, outgoing.url);
+        const again = errnoOf(error) === unanswered ? attempt === 0 : isTransient(error) && errnoOf(error) !== 'ECONNREFUSED';
+        if (wait === undefined || !again) throw asUpstream(error, outgoing.url);
         await this.sleep(wait, outgoing.signal);
         continue;
       }
@@ -190,17 +195,27 @@ export class HttpClient implements Disposable {
       request.setTimeout(silence, () =>
         request.destroy(Object.assign(new Error(`nothing heard for ${silence / 1000} s`), { code: 'ETIMEDOUT' })),
       );
-      // A machine that is not there never answers: no reason to wait as long as for a slow answer, or to try again.
-      const within = this.#options.connection ?? 10_000;
-      request.once('socket', (socket) => {
-        if (!socket.connecting) return;
+      const giveUp = (code: string, what: string, within: number): (() => void) => {
         const late = setTimeout(
-          () => request.destroy(Object.assign(new Error(`no connection within ${within / 1000} s`), { code: 'ENOTCONN' })),
+          () => request.destroy(Object.assign(new Error(`${what} within ${within / 1000} s`), { code })),
           within,
         );
         const done = () => clearTimeout(late);
-        socket.once(tls ? 'secureConnect' : 'connect', done);
         request.once('close', done);
+        return done;
+      };
+      const connected = (): void => {
+        if (method !== 'GET' && method !== 'HEAD') return;
+        request.once('response', giveUp(unanswered, 'no answer', this.#options.answer ?? 20_000));
+      };
+      // A machine that is not there never answers: no reason to wait as long as for a slow answer, or to try again.
+      request.once('socket', (socket) => {
+        if (!socket.connecting) return connected();
+        const done = giveUp('ENOTCONN', 'no connection', this.#options.connection ?? 10_000);
+        socket.once(tls ? 'secureConnect' : 'connect', () => {
+          done();
+          connected();
+        });
       });
       request.on('response', (answer) => resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body: answer, url }));
       request.on('error', reject);
@@ -285,6 +300,21 @@ export function asUpstream(error: unknown, url: URL): SlipwayError {
     details: { host: url.host, errno },
     ...(certificate
       ? { hint: 'Give Node the authority with NODE_EXTRA_CA_CERTS=FILE, or name the host in SLIPWAY_INSECURE_REGISTRIES.' }
-      : {}),
+      : silent.has(errno)
+        ? {
+            hint: `Is ${url.host} the right address, and is there a proxy in between (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)? Then try again.`,
+          }
+        : {}),
   });
 }
+
+/** Nothing came, which says nothing of why. */
+const silent: ReadonlySet<string> = new Set([
+  unanswered,
+  'ENOTCONN',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+]);

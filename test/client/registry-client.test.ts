@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
+import type { HttpOptions } from '../../shared/client/http.ts';
 import { sha256 } from '../../shared/oci/digest.ts';
 import { mediaType } from '../../shared/oci/media-type.ts';
 import { empty, json } from '../../shared/registry/exchange.ts';
@@ -14,8 +15,8 @@ const outgoing = (bytes: Buffer) => ({
   open: async (start: number) => ReadableStream.from([bytes.subarray(start)]),
 });
 
-async function withBlob() {
-  const upstream = await startUpstream();
+async function withBlob(http: Partial<HttpOptions> = {}) {
+  const upstream = await startUpstream({ http });
   await upstream.home.blobs.put(ReadableStream.from([big]));
   await upstream.home.catalog.link('app', blob.digest, blob.size);
   return upstream;
@@ -248,6 +249,39 @@ test('a server that goes silent is given up', async () => {
     code: 'UPSTREAM',
     message: expect.stringContaining('no answer in time'),
   });
+});
+
+test('a server that takes a question and never answers is asked once more, and no longer', async () => {
+  await using upstream = await startUpstream({ http: { answer: 50, delays: [0, 0, 0] } });
+  let asked = 0;
+  upstream.hook = (call, next) => {
+    if (call.path === '/v2/') return next(call);
+    asked++;
+    return new Promise(() => undefined);
+  };
+  await expect(upstream.client.manifest('app', 'v1')).rejects.toMatchObject({
+    code: 'UPSTREAM',
+    message: expect.stringMatching(/^cannot reach 127\.0\.0\.1:\d+: no answer within 0\.05 s$/),
+    hint: expect.stringContaining('the right address'),
+  });
+  expect(asked).toBe(2);
+});
+
+test('an answer that began may take its time', async () => {
+  await using upstream = await withBlob({ answer: 1000 });
+  upstream.hook = async (call, next) => {
+    const reply = await next(call);
+    if (call.method !== 'GET' || !call.path.includes('/blobs/')) return reply;
+    async function* slowly() {
+      for (let at = 0; at < 5; at++) {
+        yield big.subarray(at * 1000, (at + 1) * 1000);
+        await new Promise((resolve) => setTimeout(resolve, 250));
+      }
+      yield big.subarray(5000);
+    }
+    return { ...reply, body: { size: big.length, open: async () => ReadableStream.from(slowly()) } };
+  };
+  expect(await collect(upstream.client.blob('app', blob), big.length)).toEqual(big);
 });
 
 test('cancelling ends a transfer', async () => {

@@ -268,6 +268,22 @@ describe.runIf(asRoot)('whiteouts', () => {
   });
 });
 
+describe('the change set of a step', () => {
+  it('that changed nothing is empty, and no process is asked', async () => {
+    const upper = fresh();
+    vi.stubEnv('PATH', '');
+    try {
+      expect(await changesOf(upper)).toEqual([]);
+      // Anything else takes the tool, and says so where it is missing.
+      writeFileSync(join(upper, 'a'), '');
+      await expect(changesOf(upper)).rejects.toMatchObject({ message: expect.stringContaining('getfattr') });
+    } finally {
+      vi.unstubAllEnvs();
+    }
+    expect(named(await changesOf(upper))).toEqual(['a']);
+  });
+});
+
 describe('hostile layers', () => {
   const outside = join(folder, 'outside');
   beforeAll(() => {
