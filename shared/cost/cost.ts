@@ -30,7 +30,7 @@ export interface Cost {
 /** Known to be charged, and in no counter. */
 export const notCounted: readonly string[] = [
   'sending the context',
-  'CloudFront requests',
+  'CloudFront requests and the authorizer',
   'MicroVM use above the baseline, and reading its snapshot',
   'CloudWatch logs, metrics and traces',
   'requests of functions to KMS and Secrets Manager',
