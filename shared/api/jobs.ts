@@ -1,5 +1,6 @@
 // The routes that runners use, and nothing else: each takes the token of the job that its path names. They are an app of their own, so
 // that no team token opens them and no job token opens anything else.
+import * as z from 'zod/mini';
 import type { MeterReading } from '../cost/meter.ts';
 import type { ErrorDocument } from '../errors.ts';
 import { SlipwayError } from '../errors.ts';
@@ -10,6 +11,7 @@ import {
   completeBody,
   confirmBody,
   failBody,
+  jobUsage,
   logBody,
   lookupBody,
   readBody,
@@ -37,6 +39,11 @@ export function createJobApi(parts: JobApiParts): ApiFetch {
       return errorResponse(error);
     }
   };
+}
+
+function usageOf(value: unknown): MeterReading | undefined {
+  const parsed = z.safeParse(jobUsage, value);
+  return parsed.success ? (parsed.data as MeterReading) : undefined;
 }
 
 export function jobRoutes({ jobs, key, clock }: JobApiParts): readonly Route[] {
@@ -75,11 +82,11 @@ export function jobRoutes({ jobs, key, clock }: JobApiParts): readonly Route[] {
     job('heartbeat', (id) => jobs.heartbeat(id)),
     job('complete', (id, body) => {
       const { place, used } = checked(completeBody, body, 'completion');
-      return jobs.complete(id, place, used as MeterReading | undefined);
+      return jobs.complete(id, place, usageOf(used));
     }),
     job('fail', (id, body) => {
       const { failure, place, used } = checked(failBody, body, 'failure');
-      return jobs.fail(id, failure as unknown as ErrorDocument, place, used as MeterReading | undefined);
+      return jobs.fail(id, failure as unknown as ErrorDocument, place, usageOf(used));
     }),
   ];
 }

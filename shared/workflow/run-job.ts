@@ -58,7 +58,7 @@ export type JobEnd = { readonly state: 'done' } | { readonly state: 'failed' | '
 export async function runJob(ticket: JobTicket, options: RunnerOptions): Promise<JobEnd> {
   const patience = options.patience ?? usualPatience;
   using client = new JobClient(ticket, { version: options.version, clock: options.clock, patience });
-  const meter = new Meter({ clock: options.clock });
+  const meter = new Meter({ clock: () => performance.now() });
   let log: SourceLog | undefined;
   const stop = new AbortController();
   const over = new AbortController();

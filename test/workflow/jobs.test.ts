@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { expect, test, vi } from 'vitest';
 import type { KeyStruct } from '../../shared/build/key.ts';
 import { keyOf } from '../../shared/build/key.ts';
+import { UsageRecords } from '../../shared/build/usage-records.ts';
 import { LayerRecords } from '../../shared/layer/record.ts';
 import { type Digest, sha256 } from '../../shared/oci/digest.ts';
 import { cacheKeys } from '../../shared/store/keys.ts';
@@ -255,4 +256,35 @@ test('completing twice is completing once; nothing is taken afterwards', async (
   }
   await expect(host.open(a.build, 0)).rejects.toMatchObject({ code: 'SANDBOX' });
   expect(await failStep(a.build, {}, home.fresh())).toMatchObject({ state: 'failed', failure: { code: 'SANDBOX' } });
+});
+
+test('what a runner says it used counts for its job alone, once, and only what it can have used', async () => {
+  await using home = await accountHome();
+  await using host = await jobHost(home);
+  const a = await waiting(home, host, 'a');
+  const place = { next: a.job.log.next, started: a.job.log.started, done: a.job.log.done };
+  const usage = { s3Reads: 3, s3BytesOut: 100 };
+  const steps = [{ name: '[2/2] RUN make', ms: 12, usage: { s3Reads: 3 }, stage: 7 }];
+  for (const used of [
+    { usage: { lambdaRequests: 1 }, steps },
+    { usage: { s3Reads: -1 }, steps },
+    { usage: { s3Reads: 1e300 }, steps },
+    { usage: { s3Reads: 0.5 }, steps },
+    { usage, steps: [{ name: 'x'.repeat(1000), ms: 1, usage: {} }] },
+    { usage, steps: Array.from({ length: 201 }, () => steps[0]) },
+    { usage, steps: [{ name: 'x', ms: 1, usage: { constructor: 1 } }] },
+    'much',
+    undefined,
+  ]) {
+    // No build fails for its numbers.
+    const answer = await host.ask(a.ticket, 'complete', { place, used });
+    expect(answer, JSON.stringify(used)?.slice(0, 100)).toMatchObject({ status: 200 });
+  }
+  const usages = new UsageRecords(home.table);
+  expect((await usages.parts(a.build)).size).toBe(0);
+  expect(await host.ask(a.ticket, 'complete', { place, used: { usage, steps } })).toMatchObject({ status: 200 });
+  expect(await host.ask(a.ticket, 'complete', { place, used: { usage: { s3Reads: 99 }, steps } })).toMatchObject({ status: 200 });
+  // The stage is the job's own, whatever it says.
+  const kept = { at: 0, usage, job: { stage: 0, attempt: 1 }, steps: [{ ...steps[0], stage: 0 }] };
+  expect([...(await usages.parts(a.build))]).toEqual([['job.0.1', kept]]);
 });
