@@ -16,8 +16,10 @@ async function workers(folder: string): Promise<string[]> {
   return entries.filter((e) => e.isFile() && e.name.endsWith('-worker.ts')).map((e) => join(e.parentPath, e.name));
 }
 
-await rm(out, { recursive: true, force: true });
 await mkdir(out, { recursive: true });
+// npm packs after this; what infra/pack.ts made for the package just before stays.
+const packed = ['infra', 'functions', 'THIRD-PARTY-LICENSES.txt'];
+for (const name of await readdir(out)) if (!packed.includes(name)) await rm(join(out, name), { recursive: true });
 const workerFiles = [...(await workers(join(root, 'shared'))), ...(await workers(join(root, 'local')))];
 const result = await build({
   entryPoints: {
