@@ -55,7 +55,7 @@ export async function openArchive(io: Io, dockerfile: string | undefined): Promi
     return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
   });
   try {
-    const received = await contexts.receive(stdinBytes(io), dockerfile, io.signal);
+    const received = await contexts.receive(stdinBytes(io), { dockerfile, signal: io.signal });
     const { list, body } = contexts.get(received.id);
     return {
       dockerfile: received.dockerfile,

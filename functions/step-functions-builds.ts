@@ -15,7 +15,7 @@ import { buildCost } from '../shared/build/build-cost.ts';
 import { type BuildRecord, type BuildRecords, hasEnded } from '../shared/build/build-records.ts';
 import { followEvents } from '../shared/build/follow.ts';
 import type { BuildRequest } from '../shared/build/request.ts';
-import type { BuildDetails, BuildService, FollowOptions } from '../shared/build/service.ts';
+import type { BuildDetails, BuildService, FollowOptions, StartOptions } from '../shared/build/service.ts';
 import type { NumberedEvent } from '../shared/build/stored-log.ts';
 import { UsageRecords } from '../shared/build/usage-records.ts';
 import { SlipwayError } from '../shared/errors.ts';
@@ -54,7 +54,7 @@ export class StepFunctionsBuilds implements BuildService {
     this.#options = options;
   }
 
-  async start(request: BuildRequest, options: { readonly clientToken?: string; readonly by?: string } = {}): Promise<string> {
+  async start(request: BuildRequest, options: StartOptions = {}): Promise<string> {
     const { client, machine, records } = this.#options;
     const { build } = await records.create(request, options);
     // Also when the token was used before: whoever created the record may have died before it came to this.

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { emptySource } from '../shared/build/copy-source.ts';
 import type { ContextSource, ScratchFolder } from '../shared/build/ports.ts';
-import type { ContextService, ReceivedContext } from '../shared/build/service.ts';
+import type { ContextService, ReceivedContext, ReceiveOptions } from '../shared/build/service.ts';
 import { receiveContext } from '../shared/context/from-archive.ts';
 import { Context } from '../shared/context/list.ts';
 import { SlipwayError } from '../shared/errors.ts';
@@ -17,7 +17,7 @@ export class ReceivedContexts implements ContextService, AsyncDisposable {
     this.#scratch = scratch;
   }
 
-  async receive(body: Bytes, dockerfile: string | undefined, signal?: AbortSignal): Promise<ReceivedContext> {
+  async receive(body: Bytes, { dockerfile, signal }: ReceiveOptions): Promise<ReceivedContext> {
     const scratch = await this.#scratch();
     this.#folders.push(scratch);
     const name = dockerfile ?? 'Dockerfile';

@@ -4,7 +4,7 @@ import type { BuildRecord, BuildRecords } from '../shared/build/build-records.ts
 import { followEvents } from '../shared/build/follow.ts';
 import { LogWriter } from '../shared/build/log-writer.ts';
 import type { BuildRequest } from '../shared/build/request.ts';
-import type { BuildDetails, BuildService, FollowOptions } from '../shared/build/service.ts';
+import type { BuildDetails, BuildService, FollowOptions, StartOptions } from '../shared/build/service.ts';
 import type { NumberedEvent } from '../shared/build/stored-log.ts';
 import { errorDocument, SlipwayError } from '../shared/errors.ts';
 import { failureOf, stoppedByUser } from './build-failure.ts';
@@ -23,7 +23,7 @@ export class StoredBuilds implements BuildService, AsyncDisposable {
     this.#records = records;
   }
 
-  async start(request: BuildRequest, options: { readonly clientToken?: string; readonly by?: string } = {}): Promise<string> {
+  async start(request: BuildRequest, options: StartOptions = {}): Promise<string> {
     const { build, fresh } = await this.#records.create(request, options);
     if (fresh) {
       const stop = new AbortController();
@@ -68,12 +68,17 @@ export class StoredBuilds implements BuildService, AsyncDisposable {
       );
     }, lookEvery);
     try {
-      const { state } = await records.start(id);
+      const { state, reads } = await records.start(id);
       // Cancelled before it began.
       if (state !== 'running') return;
       const writer = new LogWriter({ records, id, source: { name: 'build', attempt: 1 }, clock, gather: 50 });
       try {
-        const finished = await runBuild(request, this.#ports, writer.log, stop);
+        const finished = await runBuild(
+          request,
+          { ...this.#ports, ...(reads && { mayRead: (name) => reads.includes(name) }) },
+          writer.log,
+          stop,
+        );
         await writer.flush();
         await records.succeed(id, finished);
       } catch (error) {

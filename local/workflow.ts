@@ -16,6 +16,8 @@ export interface WorkflowPorts extends Omit<StagePorts, 'log' | 'context' | 'noC
   readonly catalog: Catalog;
   /** Fetches an image into the home: for a base that is not here, or with `--pull`. */
   readonly pull: (name: string, platform: Plan['platform'], signal: AbortSignal) => Promise<void>;
+  /** Whether who started the build may read a repository; everything without it. */
+  readonly mayRead?: (repository: string) => boolean;
   /** Opens the build's context, restricted to what the plan can touch. */
   readonly openContext: (
     request: BuildRequest,
@@ -33,7 +35,8 @@ export async function runBuild(
   stop: AbortController,
 ): Promise<Finished> {
   const { signal } = stop;
-  const build = await prepareBuild(request, { catalog: ports.catalog, blobs: ports.blobs, pull: ports.pull, log, signal });
+  const { catalog, blobs, pull, mayRead } = ports;
+  const build = await prepareBuild(request, { catalog, blobs, pull, log, signal, ...(mayRead && { mayRead }) });
   for (const warning of build.plan.warnings) log.warning(warning);
   let context: Promise<ContextSource> | undefined;
   const stagePorts: StagePorts = {

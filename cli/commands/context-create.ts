@@ -1,4 +1,4 @@
-import { checkProject } from '../../shared/context/context-store.ts';
+import { checkProject } from '../../shared/context/project.ts';
 import { SlipwayError } from '../../shared/errors.ts';
 import { defineCommand, UsageError } from '../command.ts';
 import { endpointUrl } from '../endpoint.ts';

@@ -2,18 +2,21 @@
 import { z } from 'zod';
 import { Accounts } from '../../shared/auth/accounts.ts';
 import { everything } from '../../shared/auth/grants.ts';
-import { actions } from '../../shared/auth/scope.ts';
+import { actions, projectActions } from '../../shared/auth/scope.ts';
 import { SlipwayError } from '../../shared/errors.ts';
 import { openTable } from '../stores.ts';
 
-const grant = z.strictObject({ repositories: z.string(), actions: z.array(z.enum(actions)) });
+const grant = z.union([
+  z.strictObject({ repositories: z.string(), actions: z.array(z.enum(actions)) }),
+  z.strictObject({ projects: z.string(), actions: z.array(z.enum(projectActions)) }),
+]);
 const request = z.discriminatedUnion('do', [
   z.strictObject({
     do: z.literal('create'),
     name: z.string(),
     kind: z.enum(['user', 'robot']).default('user'),
     /** All of everything when absent. */
-    grants: z.array(grant).default([everything as z.infer<typeof grant>]),
+    grants: z.array(grant).default(() => [...everything] as z.infer<typeof grant>[]),
     /** Days it may log in. */
     days: z.number().positive().max(3650).optional(),
   }),

@@ -50,6 +50,7 @@ const buildMembers = {
   ended: z.optional(milliseconds),
   cancelRequested: z.optional(milliseconds),
   by: z.optional(text),
+  reads: z.optional(texts),
   project: z.optional(text),
   tags: texts,
   dockerfile: text,
@@ -80,7 +81,7 @@ export const buildFacts = z.object({
 });
 export const buildList = z.object({ builds: z.array(buildSummary), next: z.optional(text) });
 
-export const receivedContext = z.object({ id: text, dockerfile: z.object({ name: text, text }) });
+export const receivedContext = z.object({ id: text, project: z.optional(text), dockerfile: z.object({ name: text, text }) });
 
 export const imageSummary = z.object({
   id: digestText,

@@ -1,6 +1,8 @@
 // The control API: one function from request to response, for the command line (in process, in the embedded home), for a server and
 // for Lambda. Each subject is a module of routes, loaded at its first use, so that `slipway images` never loads the builder.
-import { type ApiFetch, errorResponse } from './http.ts';
+import { isCode } from '../errors.ts';
+import { admit, challengeOf } from './access.ts';
+import { type ApiFetch, type ApiResponse, errorResponse } from './http.ts';
 import type { ApiParts, ApiTrust } from './parts.ts';
 import { dispatch, type Route } from './router.ts';
 
@@ -39,9 +41,10 @@ export function createApi(parts: ApiParts, trust: ApiTrust = { sameMachine: fals
   const loaded = new Map<Subject, Promise<readonly Route[]>>();
   return async (request) => {
     try {
+      const access = await admit(request, trust.guard);
       const path = new URL(request.url).pathname;
       const subject = subjects.find((s) => path === s.prefix || (!s.exact && path.startsWith(`${s.prefix}/`)));
-      if (subject === undefined) return await dispatch([], request);
+      if (subject === undefined) return await dispatch([], request, access);
       let routes = loaded.get(subject);
       if (routes === undefined) {
         routes = subject.load(parts, trust);
@@ -49,9 +52,16 @@ export function createApi(parts: ApiParts, trust: ApiTrust = { sameMachine: fals
         // What could not be loaded now is tried again by the next request.
         routes.catch(() => loaded.delete(subject));
       }
-      return await dispatch(await routes, request);
+      return await dispatch(await routes, request, access);
     } catch (error) {
-      return errorResponse(error);
+      return refused(error, trust);
     }
   };
+}
+
+/** A refusal says what to log in with (RFC 9110 section 11.6.1). */
+function refused(error: unknown, { guard }: ApiTrust): ApiResponse {
+  const answer = errorResponse(error);
+  if (guard === undefined || !isCode(error, 'UNAUTHORIZED')) return answer;
+  return { ...answer, headers: { ...answer.headers, 'www-authenticate': challengeOf(guard, error) } };
 }

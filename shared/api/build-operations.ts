@@ -72,6 +72,7 @@ export const buildOperations: readonly Operation[] = [
     query: [
       { name: 'limit', about: 'At most 500; 50 without it.', type: 'integer', example: 20 },
       { name: 'after', about: '`next` of the page before.', type: 'string', example: build },
+      { name: 'project', about: 'Only those of this project.', type: 'string', example: 'default' },
     ],
     status: 200,
     answer: { type: json, schema: answers.buildList, name: 'BuildList', example: { builds: [buildExample] } },

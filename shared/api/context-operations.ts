@@ -118,7 +118,10 @@ export const contextOperations: readonly Operation[] = [
     path: '/api/v1/contexts/archive',
     tag: 'contexts',
     summary: 'Send a context as a tar in any compression, or a lone Dockerfile',
-    query: [{ name: 'dockerfile', about: 'Its path in the archive.', type: 'string', example: 'deploy/Dockerfile' }],
+    query: [
+      { name: 'dockerfile', about: 'Its path in the archive.', type: 'string', example: 'deploy/Dockerfile' },
+      { name: 'project', about: 'Where the context is kept; `default` without it.', type: 'string', example: 'default' },
+    ],
     request: { type: tar },
     status: 201,
     answer: {

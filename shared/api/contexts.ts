@@ -10,13 +10,16 @@
 //   POST /api/v1/contexts/PROJECT/adopt                  what a direct upload brought: a list, a pack or a body
 import { gunzip } from 'node:zlib';
 import * as z from 'zod/mini';
-import { ContextStore, checkProject, type Offered } from '../context/context-store.ts';
+import { ContextStore, type Offered } from '../context/context-store.ts';
 import { Context } from '../context/list.ts';
 import { maxPackBytes } from '../context/pack.ts';
+import { checkProject } from '../context/project.ts';
 import { errnoOf, SlipwayError } from '../errors.ts';
 import { parseDigest } from '../oci/digest.ts';
 import type { Options } from '../store/blobs.ts';
 import { limited } from '../stream/limited.ts';
+import type { Access } from './access.ts';
+import { checkMaker } from './blobs.ts';
 import { type ApiRequest, json, maxJsonBytes, readAll, readJson } from './http.ts';
 import type { ApiParts } from './parts.ts';
 import { type Call, type Route, route } from './router.ts';
@@ -61,9 +64,10 @@ const maxList = maxJsonBytes;
 const optionsOf = ({ signal }: ApiRequest): Options => (signal === undefined ? {} : { signal });
 
 export function contextRoutes(parts: ApiParts): readonly Route[] {
-  const storeOf = (project: string | null | undefined): { store: ContextStore; project: string } => {
+  const storeOf = (project: string | null | undefined, access: Access): { store: ContextStore; project: string } => {
     if (!project) throw new SlipwayError('USAGE', 'the project is missing', { hint: 'Add ?project=NAME.' });
-    return { store: new ContextStore({ ...parts, project: checkProject(project) }), project };
+    access.require({ project: checkProject(project), action: 'build' });
+    return { store: new ContextStore({ ...parts, project }), project };
   };
   const answer = (project: string, { id, files, missing }: Offered): OfferedContext => ({
     id,
@@ -73,30 +77,34 @@ export function contextRoutes(parts: ApiParts): readonly Route[] {
     more: missing.length > namedAtOnce,
     direct: parts.blobs.link !== undefined,
   });
-  const named = ({ params, query }: Call) => ({ ...storeOf(query.get('project')), id: parseDigest(params.id, 'context') });
+  const named = ({ params, query, access }: Call) => ({
+    ...storeOf(query.get('project'), access),
+    id: parseDigest(params.id, 'context'),
+  });
   return [
-    route('POST', '/api/v1/contexts', async ({ request, query }) => {
-      const { store, project } = storeOf(query.get('project'));
+    route('POST', '/api/v1/contexts', async ({ request, query, access }) => {
+      const { store, project } = storeOf(query.get('project'), access);
       const context = Context.decode(await readList(request));
       return json(answer(project, await store.offer(context, optionsOf(request))), 201);
     }),
-    route('PUT', '/api/v1/contexts/:project/packs', async ({ request, params }) => {
+    route('PUT', '/api/v1/contexts/:project/packs', async ({ request, params, access }) => {
       if (request.body === null) throw new SlipwayError('INVALID_ARCHIVE', 'the pack is empty');
-      const { store } = storeOf(params.project);
+      const { store } = storeOf(params.project, access);
       const bodies = await store.receivePack(limited(request.body, maxPackBytes, 'the pack'), optionsOf(request));
       return json({ bodies: bodies.length }, 201);
     }),
-    route('PUT', '/api/v1/contexts/:project/bodies/:digest', async ({ request, params, query }) => {
+    route('PUT', '/api/v1/contexts/:project/bodies/:digest', async ({ request, params, query, access }) => {
       const size = Number(query.get('size') ?? Number.NaN);
       if (!Number.isSafeInteger(size) || size < 0) throw new SlipwayError('USAGE', 'size: the number of bytes is expected');
       if (request.body === null) throw new SlipwayError('SIZE_MISMATCH', 'the content is empty');
-      const { store } = storeOf(params.project);
+      const { store } = storeOf(params.project, access);
       await store.receiveBody(request.body, parseDigest(params.digest), size, optionsOf(request));
       return json({ bodies: 1 }, 201);
     }),
-    route('POST', '/api/v1/contexts/:project/adopt', async ({ request, params }) => {
-      const { store, project } = storeOf(params.project);
+    route('POST', '/api/v1/contexts/:project/adopt', async ({ request, params, access }) => {
+      const { store, project } = storeOf(params.project, access);
       const asked = checked(adoptRequest, await readJson(request), 'adopt request');
+      await checkMaker(parts, access, asked.upload);
       return adopt(parts, store, asked, (offered) => answer(project, offered), optionsOf(request));
     }),
     route('POST', '/api/v1/contexts/:id/complete', async (call) => {

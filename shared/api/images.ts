@@ -9,10 +9,13 @@
 //   POST   /api/v1/images/load?platform                  a tar in, one event a line out
 //   POST   /api/v1/images/import?name&change&message&platform&source    a tar in
 import * as z from 'zod/mini';
+import type { Action } from '../auth/scope.ts';
 import type { ListedImage } from '../image/images.ts';
 import type { InspectedImage, HistoryRow as Row } from '../image/inspect.ts';
 import { hostPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
+import { parseTarget } from '../oci/reference.ts';
 import type { Options } from '../store/blobs.ts';
+import type { Access } from './access.ts';
 import { type ApiRequest, json, ndjson, readJson, stream } from './http.ts';
 import type { ApiParts } from './parts.ts';
 import { type Call, type Route, route } from './router.ts';
@@ -63,47 +66,60 @@ function platformOf(text: string | null | undefined): { readonly platform?: Plat
 }
 
 export function imageRoutes(parts: ApiParts): readonly Route[] {
+  const may = async (access: Access, word: string, action: Action, options: Options): Promise<void> => {
+    if (access.caller === undefined) return;
+    const { checkImage } = await import('./image-access.ts');
+    await checkImage(parts, access, word, action, options);
+  };
   const named = (params: Call['params']): string => params.name as string;
   return [
-    route('GET', '/api/v1/images', async ({ request, query }) => {
+    route('GET', '/api/v1/images', async ({ request, query, access }) => {
+      access.require('catalog');
       const { Images } = await import('../image/images.ts');
       const { filterImages } = await import('../image/filters.ts');
       const options = optionsOf(request);
       const images = await new Images(parts).list({ ...options, all: query.has('all') });
       return json((await filterImages(parts, images, query.getAll('filter'), options)).map(summary));
     }),
-    route('GET', '/api/v1/images/:name+/inspect', async ({ request, params, query }) => {
+    route('GET', '/api/v1/images/:name+/inspect', async ({ request, params, query, access }) => {
+      await may(access, named(params), 'pull', optionsOf(request));
       const { inspectImage } = await import('../image/inspect.ts');
       return json(await inspectImage(parts, named(params), { ...optionsOf(request), ...platformOf(query.get('platform')) }));
     }),
-    route('GET', '/api/v1/images/:name+/history', async ({ request, params, query }) => {
+    route('GET', '/api/v1/images/:name+/history', async ({ request, params, query, access }) => {
+      await may(access, named(params), 'pull', optionsOf(request));
       const { historyOf } = await import('../image/inspect.ts');
       return json(await historyOf(parts, named(params), { ...optionsOf(request), ...platformOf(query.get('platform')) }));
     }),
-    route('POST', '/api/v1/images/:name+/tag', async ({ request, params }) => {
+    route('POST', '/api/v1/images/:name+/tag', async ({ request, params, access }) => {
+      const options = optionsOf(request);
       const { Images } = await import('../image/images.ts');
       const { target } = checked(tagRequest, await readJson(request), 'tag request');
-      await new Images(parts).tag(named(params), target, optionsOf(request));
+      mayName(access, [parseTarget(target)]);
+      await may(access, named(params), 'pull', options);
+      await new Images(parts).tag(named(params), target, options);
       return json({}, 201);
     }),
-    route('DELETE', '/api/v1/images/:name+', async ({ request, params, query }) => {
+    route('DELETE', '/api/v1/images/:name+', async ({ request, params, query, access }) => {
+      await may(access, named(params), 'delete', optionsOf(request));
       const { removeImage } = await import('../image/remove.ts');
       const lines = await removeImage(parts, named(params), { ...optionsOf(request), force: query.has('force') });
       if (lines.some((line) => 'deleted' in line)) await parts.tidy?.();
       const answer: RemovedImage = { lines };
       return json(answer);
     }),
-    route('POST', '/api/v1/images/save', async ({ request }) => {
+    route('POST', '/api/v1/images/save', async ({ request, access }) => {
       const { saveImages } = await import('../archive/save.ts');
       const { names, platform } = checked(saveRequest, await readJson(request), 'save request');
+      for (const name of names) await may(access, name, 'pull', optionsOf(request));
       return stream(await saveImages(parts, names, { ...optionsOf(request), ...platformOf(platform) }), 'application/x-tar');
     }),
-    route('POST', '/api/v1/images/load', ({ request, query }) => ndjson(load(parts, request, query))),
-    route('POST', '/api/v1/images/import', async ({ request, query }) => {
+    route('POST', '/api/v1/images/load', ({ request, query, access }) => ndjson(load(parts, request, query, access))),
+    route('POST', '/api/v1/images/import', async ({ request, query, access }) => {
       const { importImage } = await import('../archive/import.ts');
-      const { parseTarget } = await import('../oci/reference.ts');
       const name = query.get('name');
       const target = name ? parseTarget(name) : undefined;
+      mayName(access, target ? [target] : []);
       const { digest } = await importImage(parts, request.body ?? nothing(), {
         ...optionsOf(request),
         platform: platformOf(query.get('platform')).platform ?? hostPlatform(),
@@ -123,12 +139,19 @@ async function* nothing(): AsyncGenerator<Uint8Array> {
   // A request without a body is an empty archive.
 }
 
-async function* load(parts: ApiParts, request: ApiRequest, query: URLSearchParams): AsyncGenerator<LoadEvent> {
+/** Images without a name are found by ID only, which is for who sees the whole list. */
+function mayName(access: Access, names: readonly { readonly repository: string }[]): void {
+  if (names.length === 0) access.require('catalog');
+  access.require(...names.map(({ repository }) => ({ name: repository, action: 'push' as const })));
+}
+
+async function* load(parts: ApiParts, request: ApiRequest, query: URLSearchParams, access: Access): AsyncGenerator<LoadEvent> {
   const { loadArchive } = await import('../archive/load.ts');
   const { images } = await loadArchive(parts, request.body ?? nothing(), {
     ...optionsOf(request),
     ...platformOf(query.get('platform')),
     by: 'load',
+    check: (names) => mayName(access, names),
   });
   for (const { digest, names, note } of images) {
     if (note !== undefined) yield { note };

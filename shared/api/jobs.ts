@@ -19,6 +19,7 @@ import {
 } from '../workflow/job.ts';
 import type { JobService } from '../workflow/job-service.ts';
 import { type JobId, readJobToken } from '../workflow/job-token.ts';
+import { unrestricted } from './access.ts';
 import { type ApiFetch, type ApiResponse, errorResponse, json, readJson } from './http.ts';
 import { type Call, dispatch, type Route, route } from './router.ts';
 import { checked } from './schema.ts';
@@ -34,7 +35,8 @@ export function createJobApi(parts: JobApiParts): ApiFetch {
   const routes = jobRoutes(parts);
   return async (request) => {
     try {
-      return await dispatch(routes, request);
+      // Each route checks the token of its job.
+      return await dispatch(routes, request, unrestricted);
     } catch (error) {
       return errorResponse(error);
     }

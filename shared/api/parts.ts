@@ -4,6 +4,7 @@ import type { Remotes } from '../client/remotes.ts';
 import type { Blobs } from '../store/blobs.ts';
 import type { Catalog } from '../store/catalog.ts';
 import type { Table } from '../store/table.ts';
+import type { ApiGuard } from './access.ts';
 
 export interface ApiParts {
   readonly blobs: Blobs;
@@ -23,6 +24,8 @@ export interface ApiParts {
 
 /** Who speaks to the API. */
 export interface ApiTrust {
+  /** Who may call, and what. Absent: whoever reaches the API may do everything. */
+  readonly guard?: ApiGuard;
   /**
    * The caller is a user of this very machine (the command line, in process): requests may name its directories. A server never says so:
    * a client could have any file of the server put into an image.

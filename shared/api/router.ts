@@ -1,6 +1,7 @@
 // Routes of the control API: a method, a pattern, a handler. `:name` matches one path segment, `:name+` one or more (repository names
 // have slashes, and gateways decode %2F on the way). First match wins.
 import { SlipwayError } from '../errors.ts';
+import type { Access } from './access.ts';
 import type { ApiRequest, ApiResponse } from './http.ts';
 
 export interface Call {
@@ -8,6 +9,7 @@ export interface Call {
   /** Decoded path parameters. */
   readonly params: Readonly<Record<string, string>>;
   readonly query: URLSearchParams;
+  readonly access: Access;
 }
 
 export type Handler = (call: Call) => Promise<ApiResponse> | ApiResponse;
@@ -27,7 +29,7 @@ export function route(method: string, path: string, handler: Handler): Route {
   return { method, path, pattern: new RegExp(`^${source}$`), handler };
 }
 
-export async function dispatch(routes: readonly Route[], request: ApiRequest): Promise<ApiResponse> {
+export async function dispatch(routes: readonly Route[], request: ApiRequest, access: Access): Promise<ApiResponse> {
   const url = new URL(request.url);
   const allowed: string[] = [];
   for (const candidate of routes) {
@@ -39,7 +41,7 @@ export async function dispatch(routes: readonly Route[], request: ApiRequest): P
     }
     const params: Record<string, string> = {};
     for (const [name, value] of Object.entries(match.groups ?? {})) params[name] = decode(value);
-    return candidate.handler({ request, params, query: url.searchParams });
+    return candidate.handler({ request, params, query: url.searchParams, access });
   }
   if (allowed.length > 0) {
     throw new SlipwayError('USAGE', `${request.method} is not allowed on ${url.pathname}; it takes ${allowed.join(', ')}`);

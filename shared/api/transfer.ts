@@ -5,6 +5,7 @@ import { shortDigest, type TransferEvent } from '../client/transfer-events.ts';
 import { SlipwayError } from '../errors.ts';
 import { hostPlatform, parsePlatform } from '../oci/platform.ts';
 import { parseReference, type Reference, withDefaultTag } from '../oci/reference.ts';
+import type { Access } from './access.ts';
 import { type ApiRequest, ndjson, readJson } from './http.ts';
 import type { ApiParts } from './parts.ts';
 import { type Route, route } from './router.ts';
@@ -25,7 +26,8 @@ const tellEvery = 512 * 1024;
 
 export function transferRoutes(parts: ApiParts): readonly Route[] {
   return [
-    route('POST', '/api/v1/images/pull', async ({ request }) => {
+    route('POST', '/api/v1/images/pull', async ({ request, access }) => {
+      onlyHere(access, 'pull');
       const asked = checked(transferRequest, await readJson(request), 'pull request');
       const reference = named(asked, 'pull');
       const platform =
@@ -36,7 +38,8 @@ export function transferRoutes(parts: ApiParts): readonly Route[] {
         follow(request, (tell, signal) => pullAll(parts, reference, asked.allTags === true, { platform, signal }, tell)),
       );
     }),
-    route('POST', '/api/v1/images/push', async ({ request }) => {
+    route('POST', '/api/v1/images/push', async ({ request, access }) => {
+      onlyHere(access, 'push');
       const asked = checked(transferRequest, await readJson(request), 'push request');
       const reference = named(asked, 'push');
       if (reference.digest !== undefined) throw new SlipwayError('INVALID_REFERENCE', 'cannot push a digest reference');
@@ -46,6 +49,14 @@ export function transferRoutes(parts: ApiParts): readonly Route[] {
       );
     }),
   ];
+}
+
+/** Between registries images go through the machine of who asks, with that one's logins: those of the home are for the bases of builds. */
+function onlyHere({ caller }: Access, verb: 'pull' | 'push'): void {
+  if (caller === undefined) return;
+  throw new SlipwayError('UNSUPPORTED', `this home does not ${verb} images ${verb === 'pull' ? 'from' : 'to'} other registries`, {
+    hint: 'Bases of builds are fetched by themselves. To copy an image: slipway --context default pull, tag and push, or skopeo copy.',
+  });
 }
 
 function named(asked: TransferRequest, verb: string): Reference {

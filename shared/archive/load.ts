@@ -17,6 +17,8 @@ export interface LoadOptions extends Options {
   readonly platform?: Platform;
   /** Kept in the history of the tags. */
   readonly by?: string;
+  /** Throws for images that may not be named so; an image without a name has an empty list. */
+  readonly check?: (names: readonly Name[]) => void;
 }
 
 /** An image of an archive, its documents and layers stored. */
@@ -42,6 +44,7 @@ export async function loadArchive(parts: ImageParts, source: Bytes, options: Loa
     const images = await interpret(parts, intake, options);
     if (images.length === 0) throw new SlipwayError('INVALID_ARCHIVE', 'the archive has no images');
     const commits: RepositoryCommit[] = [];
+    for (const { names } of images) options.check?.(names);
     for (const { digest, names } of images) {
       const by = options.by === undefined ? {} : { by: options.by };
       for (const [repository, tags] of byRepository(names)) {

@@ -3,9 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { isCode, SlipwayError } from '../errors.ts';
 import { accountKeys } from '../store/keys.ts';
 import type { Json, Table, TableRecord } from '../store/table.ts';
-import { checkPattern, type Grant } from './grants.ts';
+import { checkGrant, type Grant } from './grants.ts';
 import { type Cost, hashPassword, newPassword, nobodysHash, usualCost, verifyPassword } from './password.ts';
-import { type Action, actions } from './scope.ts';
 
 /** `user`: a person. `robot`: a program, usually with an end. */
 export type AccountKind = 'user' | 'robot';
@@ -130,20 +129,18 @@ function checkAccount({ name, grants, expires }: NewAccount, now: number): void 
   if (grants.length === 0 || grants.length > grantLimit) {
     throw new SlipwayError('USAGE', `an account has 1 to ${grantLimit} grants, not ${grants.length}`);
   }
-  for (const grant of grants) {
-    checkPattern(grant.repositories);
-    const odd = grant.actions.find((action) => !actions.includes(action));
-    if (odd !== undefined || grant.actions.length === 0) {
-      throw new SlipwayError('USAGE', `a grant names actions out of ${actions.join(', ')}, not ${JSON.stringify(grant.actions)}`);
-    }
-  }
+  grants.forEach(checkGrant);
   if (expires !== undefined && !(expires > now)) throw new SlipwayError('USAGE', 'the account would have ended already');
 }
 
 // `expires` is a field and not the record's own: a name does not become free, and whose it was stays known, when its time is over.
 const recordOf = ({ kind, grants, expires, generation }: Account, hash: string): Json => ({
   kind,
-  grants: grants.map(({ repositories, actions: allowed }) => ({ repositories, actions: allowed })),
+  grants: grants.map((grant) =>
+    'projects' in grant
+      ? { projects: grant.projects, actions: grant.actions }
+      : { repositories: grant.repositories, actions: grant.actions },
+  ),
   generation,
   hash,
   ...(expires === undefined ? {} : { expires }),
@@ -152,7 +149,7 @@ const recordOf = ({ kind, grants, expires, generation }: Account, hash: string):
 function accountOf(record: TableRecord): { readonly account: Account; readonly hash: string } {
   const value = record.value as {
     readonly kind?: unknown;
-    readonly grants?: readonly { readonly repositories: string; readonly actions: readonly Action[] }[];
+    readonly grants?: readonly Grant[];
     readonly generation?: unknown;
     readonly hash?: unknown;
     readonly expires?: unknown;

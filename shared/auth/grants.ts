@@ -1,16 +1,45 @@
-// What an account may do: grants, each a pattern of repositories and the actions on them. A token carries what was asked for and is
+// What an account may do: grants, each a pattern of repositories or projects and the actions on them. A token carries what was asked for and is
 // granted, never more.
 import { SlipwayError } from '../errors.ts';
-import { type Action, actions, type Scope } from './scope.ts';
+import { type Action, actions, type ProjectAction, projectActions, type Scope } from './scope.ts';
 
-export interface Grant {
+export interface RepositoryGrant {
   /** A repository, or a pattern: `*` stands for anything within one part of the path, `**` for any number of parts. */
   readonly repositories: string;
   readonly actions: readonly Action[];
 }
+export interface ProjectGrant {
+  /** A project, or a pattern with `*` for anything. */
+  readonly projects: string;
+  readonly actions: readonly ProjectAction[];
+}
+export type Grant = RepositoryGrant | ProjectGrant;
 
-/** All repositories, and their list. */
-export const everything: Grant = { repositories: '**', actions };
+/** All repositories, and their list, and all projects. */
+export const everything: readonly Grant[] = [
+  { repositories: '**', actions },
+  { projects: '*', actions: projectActions },
+];
+
+/** Throws USAGE for a grant that means nothing, naming what is wrong. */
+export function checkGrant(grant: Grant): Grant {
+  const known: readonly string[] = 'projects' in grant ? projectActions : actions;
+  if ('projects' in grant) checkProjectPattern(grant.projects);
+  else checkPattern(grant.repositories);
+  if (grant.actions.length === 0 || grant.actions.some((action) => !known.includes(action))) {
+    throw new SlipwayError('USAGE', `a grant names actions out of ${known.join(', ')}, not ${JSON.stringify(grant.actions)}`);
+  }
+  return grant;
+}
+
+const projectPattern = /^[A-Za-z0-9*][A-Za-z0-9._*-]{0,127}$/;
+
+function checkProjectPattern(pattern: string): void {
+  if (projectPattern.test(pattern) && !pattern.includes('**')) return;
+  throw new SlipwayError('USAGE', `${JSON.stringify(pattern.slice(0, patternLimit))} is not a pattern of projects`, {
+    hint: 'Write a project such as web, web-* for those whose names begin so, or * for all.',
+  });
+}
 
 const patternShape = /^(?:\*\*|[a-z0-9._*-]+)(?:\/(?:\*\*|[a-z0-9._*-]+))*$/;
 const patternLimit = 255;
@@ -68,10 +97,20 @@ export function narrow(asked: readonly Scope[], grants: readonly Grant[]): reado
   return asked.flatMap((scope): Scope[] => {
     // The list names repositories of everybody, so only who may pull all of them sees it.
     if (scope.kind === 'catalog') {
-      return grants.some((grant) => grant.repositories === '**' && grant.actions.includes('pull')) ? [scope] : [];
+      return grants.some((grant) => 'repositories' in grant && grant.repositories === '**' && grant.actions.includes('pull'))
+        ? [scope]
+        : [];
+    }
+    if (scope.kind === 'project') {
+      const allowed = scope.actions.filter((action) =>
+        grants.some((grant) => 'projects' in grant && grant.actions.includes(action) && matchWord(grant.projects, scope.name)),
+      );
+      return allowed.length === 0 ? [] : [{ ...scope, actions: allowed }];
     }
     const allowed = scope.actions.filter((action) =>
-      grants.some((grant) => grant.actions.includes(action) && matchesPattern(grant.repositories, scope.name)),
+      grants.some(
+        (grant) => 'repositories' in grant && grant.actions.includes(action) && matchesPattern(grant.repositories, scope.name),
+      ),
     );
     return allowed.length === 0 ? [] : [{ ...scope, actions: allowed }];
   });

@@ -18,6 +18,7 @@ import type { Json, Table, TableRecord } from '../store/table.ts';
 import { collect } from '../stream/collect.ts';
 import type { BuildEvent } from './events.ts';
 import type { BuildRequest } from './request.ts';
+import type { StartOptions } from './service.ts';
 import type { StageImage } from './stage-image.ts';
 import {
   type Appended,
@@ -46,6 +47,8 @@ export interface BuildRecord {
   readonly cancelRequested?: number;
   /** Who started it. */
   readonly by?: string;
+  /** The repositories whose images it may read; all of them without it. */
+  readonly reads?: readonly string[];
   readonly project?: string;
   /** As asked for. */
   readonly tags: readonly string[];
@@ -111,7 +114,7 @@ export class BuildRecords {
    */
   async create(
     request: BuildRequest,
-    { clientToken, by }: { readonly clientToken?: string; readonly by?: string } = {},
+    { clientToken, by, reads }: StartOptions = {},
   ): Promise<{ readonly build: BuildRecord; readonly fresh: boolean }> {
     const created = this.#clock();
     const id = newBuildId(created);
@@ -132,7 +135,8 @@ export class BuildRecords {
       dockerfile: request.dockerfile.name,
       request: digest,
       ...(by === undefined ? {} : { by }),
-      ...(context.kind === 'stored' && context.project !== undefined ? { project: context.project } : {}),
+      ...(reads === undefined ? {} : { reads }),
+      ...('project' in context && context.project !== undefined ? { project: context.project } : {}),
       ...(request.target === undefined ? {} : { target: request.target }),
       ...(request.platform === undefined ? {} : { platform: request.platform }),
     };

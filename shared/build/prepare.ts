@@ -25,6 +25,8 @@ export interface PreparePorts {
   readonly signal: AbortSignal;
   /** What is built on, and for when no platform is asked for. Default: this machine. */
   readonly host?: Platform;
+  /** Whether who started the build may read this repository; everything without it. */
+  readonly mayRead?: (repository: string) => boolean;
 }
 
 export interface PreparedBuild {
@@ -112,6 +114,11 @@ async function resolveBase(
   ports: PreparePorts,
 ): Promise<{ digest: Digest; image: StageImage }> {
   const reference = withDefaultTag(parseReference(name));
+  if (ports.mayRead?.(reference.repository) === false) {
+    throw new SlipwayError('DENIED', `${name}: who started this build may not pull ${reference.repository}`, {
+      hint: `Start it with a token that covers repository:${reference.repository}:pull.`,
+    });
+  }
   const report = ports.log.start(
     `[internal] load metadata for ${reference.repository}${reference.tag === undefined ? '' : `:${reference.tag}`}`,
   );

@@ -3,7 +3,7 @@ import * as z from 'zod/mini';
 
 /** Where the context is. `directory` only where the asking process and the home are one (the embedded home). */
 export const contextRef = z.union([
-  z.object({ kind: z.literal('none') }),
+  z.object({ kind: z.literal('none'), project: z.optional(z.string()) }),
   z.object({ kind: z.literal('directory'), path: z.string() }),
   /** A file list that the home keeps, in a project; without one, an archive that came to this very process. */
   z.object({ kind: z.literal('stored'), id: z.string(), project: z.optional(z.string()) }),

@@ -19,9 +19,18 @@ export interface FollowOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface StartOptions {
+  /** Of the client's choice: the same one starts nothing twice. */
+  readonly clientToken?: string;
+  /** Who starts it. */
+  readonly by?: string;
+  /** The repositories whose images it may read; all of them without it. */
+  readonly reads?: readonly string[];
+}
+
 export interface BuildService {
   /** Checks the request as far as it can without working, starts it, and answers its id. The same `clientToken` starts nothing twice. */
-  start(request: BuildRequest, options?: { readonly clientToken?: string; readonly by?: string }): Promise<string>;
+  start(request: BuildRequest, options?: StartOptions): Promise<string>;
   /** Newest first. `after`: the id of the last one of the page before. */
   list(page: { readonly after?: string; readonly limit: number }): Promise<readonly BuildRecord[]>;
   /** NOT_FOUND for an unknown id. */
@@ -39,12 +48,22 @@ export interface BuildService {
 
 export interface ReceivedContext {
   readonly id: string;
+  /** Where it is kept; without it, in the process that received it. */
+  readonly project?: string;
   /** The Dockerfile that came with it. */
   readonly dockerfile: { readonly name: string; readonly text: string };
 }
 
+export interface ReceiveOptions {
+  /** Its path in the archive. */
+  readonly dockerfile?: string | undefined;
+  /** Where the context is kept, in a home that keeps contexts. */
+  readonly project?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** Contexts that travel to the home. */
 export interface ContextService {
-  /** A tar in any compression, or a lone Dockerfile (then the context is empty). `dockerfile`: its path in the archive. */
-  receive(body: Bytes, dockerfile: string | undefined, signal?: AbortSignal): Promise<ReceivedContext>;
+  /** A tar in any compression, or a lone Dockerfile (then the context is empty). */
+  receive(body: Bytes, options: ReceiveOptions): Promise<ReceivedContext>;
 }

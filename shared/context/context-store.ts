@@ -45,14 +45,6 @@ export const incomplete = (id: string): SlipwayError =>
     hint: 'Send what is missing and complete it first (POST /api/v1/contexts/ID/complete says what).',
   });
 
-/** Projects keep what is in contexts apart. The name becomes a part of keys and URLs. */
-export function checkProject(name: string): string {
-  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(name)) return name;
-  throw new SlipwayError('USAGE', `${JSON.stringify(name.slice(0, 140))} is not the name of a project`, {
-    hint: 'Use letters, digits, and . _ - inside; at most 128 characters.',
-  });
-}
-
 export class ContextStore {
   readonly #blobs: Blobs;
   readonly #table: Table;

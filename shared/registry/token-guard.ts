@@ -1,6 +1,6 @@
 // Who may do what, by the token a call carries. Every call is read as the registry reads it (route.ts), so nothing is allowed under
 // one name and done under another.
-import { type Action, covers } from '../auth/scope.ts';
+import { type Action, covers, type Wanted } from '../auth/scope.ts';
 import type { Claims } from '../auth/token.ts';
 import { OciError } from './errors.ts';
 import type { Call } from './exchange.ts';
@@ -50,6 +50,20 @@ export function tokenGuard(verify: Verify): Required<Pick<RegistryParts, 'guard'
 /** RFC 6750 section 2.1; the scheme in any case. */
 export const bearer = (call: Pick<Call, 'header'>): string | undefined =>
   /^Bearer +([A-Za-z0-9._~+/-]+=*) *$/i.exec(call.header('authorization') ?? '')?.[1];
+
+/**
+ * What a call of the registry takes, as far as its path and method tell. Undefined for what any token may do, and for what is no route:
+ * the registry itself says what is wrong with it.
+ */
+export function wantedBy(path: string, method: string): Wanted | undefined {
+  try {
+    const route = parseRoute(path);
+    return route === undefined ? undefined : neededFor(route, method);
+  } catch (error) {
+    if (error instanceof OciError) return undefined;
+    throw error;
+  }
+}
 
 function neededFor(route: Route, method: string): { readonly name: string; readonly action: Action } | 'catalog' | undefined {
   switch (route.kind) {

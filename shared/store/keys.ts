@@ -8,6 +8,7 @@
 //                                                        digest shards the partition, and the 32 shards in order are digest order
 //   upload#<id>                    | state               a resumable upload: offset, hash state, tail object; later: what it became
 //   upload#<id>                    | part#<00001>        the ETag of one part of its multipart upload
+//   direct#<id>                    | maker               who asked for a presigned upload (api/blobs.ts)
 // Builds (build/cache.ts)
 //   step#<hex digit>               | <key>               the cached result of a step: diffID of its layer, and the parts of its key
 //   slot#<hex digit>               | <digest>            the layer that the same instruction made last time
@@ -99,6 +100,11 @@ export const uploadKeys = {
     sort: compose('part', String(number).padStart(5, '0')),
   }),
   partPrefix: compose('part', ''),
+} as const;
+
+/** Table keys of direct uploads. */
+export const directKeys = {
+  upload: (id: string): Key => ({ partition: compose('direct', id), sort: 'maker' }),
 } as const;
 
 /** Table keys of the build cache. The first digit of the key shards the partition: DynamoDB gives one partition 1000 writes a second. */

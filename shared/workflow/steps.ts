@@ -107,7 +107,8 @@ async function logged<T>(
 export async function planBuildStep(id: string, ports: WorkflowPorts): Promise<void> {
   const { records } = ports;
   await records.start(id);
-  if ((await running(id, ports)).plan !== undefined) return;
+  const { plan, reads } = await running(id, ports);
+  if (plan !== undefined) return;
   const request = await records.request(id);
   await logged(id, 'plan', ports, async (log, signal) => {
     if (request.context.kind === 'directory') {
@@ -115,7 +116,8 @@ export async function planBuildStep(id: string, ports: WorkflowPorts): Promise<v
         hint: 'send the context first: POST /api/v1/contexts, then name it by its id',
       });
     }
-    const build = await prepareBuild(request, { ...ports, log: meteredLog(log), signal });
+    const mayRead = reads === undefined ? {} : { mayRead: (name: string) => reads.includes(name) };
+    const build = await prepareBuild(request, { ...ports, ...mayRead, log: meteredLog(log), signal });
     for (const warning of build.plan.warnings) log.warning(warning);
     await records.savePlan(id, planDocument(build, request.tags));
   });

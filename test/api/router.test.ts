@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
+import { unrestricted } from '../../shared/api/access.ts';
 import { type ApiRequest, errorResponse, json, ndjson, readAll, readLines } from '../../shared/api/http.ts';
-import { dispatch, route } from '../../shared/api/router.ts';
+import { dispatch as dispatchAs, type Route, route } from '../../shared/api/router.ts';
 import { SlipwayError } from '../../shared/errors.ts';
 
 const request = (method: string, path: string): ApiRequest => ({
@@ -9,6 +10,7 @@ const request = (method: string, path: string): ApiRequest => ({
   headers: { get: () => null },
   body: null,
 });
+const dispatch = (known: readonly Route[], asked: ApiRequest) => dispatchAs(known, asked, unrestricted);
 const routes = [
   route('GET', '/api/v1/images/:name+/history', ({ params }) => json({ history: params.name })),
   route('GET', '/api/v1/images/:name+', ({ params, query }) => json({ name: params.name, all: query.get('all') })),

@@ -16,7 +16,7 @@ const cost = { n: 16, r: 1, p: 1 };
 let folder: TempFolder;
 let table: SqliteTable;
 let accounts: Accounts;
-const ann: NewAccount = { name: 'ann', kind: 'user', grants: [everything] };
+const ann: NewAccount = { name: 'ann', kind: 'user', grants: everything };
 
 beforeAll(async () => {
   folder = await tempFolder();

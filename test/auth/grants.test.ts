@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { checkPattern, type Grant, matchesPattern, narrow } from '../../shared/auth/grants.ts';
+import { checkGrant, checkPattern, everything, type Grant, matchesPattern, narrow } from '../../shared/auth/grants.ts';
 import { covers, formatScope, parseScopes } from '../../shared/auth/scope.ts';
 
 describe('scopes', () => {
@@ -28,6 +28,47 @@ describe('scopes', () => {
     ])
       expect(parseScopes([odd]), odd).toEqual([]);
     expect(parseScopes([Array.from({ length: 200 }, (_, i) => `repository:r${i}:pull`).join(' ')])).toHaveLength(50);
+  });
+});
+
+describe('scopes of projects', () => {
+  test('are read beside those of repositories, and do not pass for them', () => {
+    const scopes = parseScopes(['project:web:build,push repository:web:pull,build project:web:view', 'project:A.b-1:*']);
+    expect(scopes.map(formatScope)).toEqual(['project:web:view,build', 'repository:web:pull', 'project:A.b-1:view,build,manage']);
+    for (const odd of [
+      'project:a/b:build',
+      'project::build',
+      'project:-a:build',
+      'project:a:pull',
+      `project:${'x'.repeat(129)}:build`,
+    ])
+      expect(parseScopes([odd]), odd).toEqual([]);
+    expect(covers(scopes, { project: 'web', action: 'build' })).toBe(true);
+    expect(covers(scopes, { project: 'web', action: 'manage' })).toBe(false);
+    expect(covers(parseScopes(['repository:web:*']), { project: 'web', action: 'build' })).toBe(false);
+    expect(covers(parseScopes(['project:web:*']), { name: 'web', action: 'pull' })).toBe(false);
+  });
+
+  test('are granted by patterns of projects only', () => {
+    const asked = parseScopes(['project:web:*', 'project:web-2:build', 'project:api:build', 'repository:web:pull']);
+    expect(narrow(asked, [{ projects: 'web*', actions: ['view', 'build'] }]).map(formatScope)).toEqual([
+      'project:web:view,build',
+      'project:web-2:build',
+    ]);
+    expect(narrow(asked, [{ repositories: '**', actions: ['pull'] }]).map(formatScope)).toEqual(['repository:web:pull']);
+    expect(narrow(asked, everything)).toEqual(asked);
+  });
+
+  test('are refused where a grant would mean nothing', () => {
+    for (const grant of [
+      { projects: '', actions: ['build'] },
+      { projects: '**', actions: ['build'] },
+      { projects: 'a/b', actions: ['build'] },
+      { projects: 'a', actions: [] },
+      { projects: 'a', actions: ['pull'] },
+      { repositories: 'a', actions: ['build'] },
+    ] as unknown as Grant[])
+      expect(() => checkGrant(grant)).toThrow(expect.objectContaining({ code: 'USAGE' }));
   });
 });
 

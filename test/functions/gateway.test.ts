@@ -2,6 +2,7 @@ import type { APIGatewayProxyEvent, APIGatewayProxyEventV2, APIGatewayRequestAut
 import { describe, expect, test } from 'vitest';
 import { authorize } from '../../functions/authorizer/decision.ts';
 import { bodyLimit, callOf, gatewayHandler } from '../../functions/gateway.ts';
+import { parseScopes } from '../../shared/auth/scope.ts';
 import type { Claims } from '../../shared/auth/token.ts';
 import { type Call, empty, type Handler, json } from '../../shared/registry/exchange.ts';
 import { collect } from '../../shared/stream/collect.ts';
@@ -157,6 +158,34 @@ describe('the authorizer', () => {
 
   test('asks for a login by the one error that the gateway answers with a challenge', async () => {
     await expect(authorize(event(), async () => undefined)).rejects.toThrow(/^Unauthorized$/);
+  });
+
+  test('asks for a scope by the same error, where the gateway can name it', async () => {
+    const pulls = { ...claims, scopes: parseScopes(['repository:team/app:pull']) };
+    const call = (method: string, path: string, headers = {}) =>
+      authorize({ ...event(headers), httpMethod: method, path }, async () => pulls);
+    const named = { 'Slipway-Challenge': 'Bearer x' };
+    const digest = `sha256:${'0'.repeat(64)}`;
+    for (const [method, path] of [
+      ['GET', `/v2/team/app/blobs/${digest}`],
+      ['HEAD', '/v2/team/app/manifests/latest'],
+      ['GET', '/v2/'],
+      ['GET', '/v2/Team/x/manifests/y'],
+      ['GET', '/api/v1/builds'],
+    ] as const)
+      expect((await call(method, path, named)).policyDocument.Statement[0], path).toMatchObject({ Effect: 'Allow' });
+    for (const [method, path] of [
+      ['PUT', '/v2/team/app/manifests/latest'],
+      ['POST', '/v2/team/app/blobs/uploads/'],
+      ['DELETE', '/v2/team/app/manifests/latest'],
+      ['GET', '/v2/team/web/tags/list'],
+      ['GET', '/v2/team%2Fweb/tags/list'],
+      ['GET', '/v2/_catalog'],
+      ['GET', '/v1/search'],
+    ] as const) {
+      await expect(call(method, path, named), path).rejects.toThrow(/^Unauthorized$/);
+      expect((await call(method, path)).policyDocument.Statement[0]).toMatchObject({ Effect: 'Allow' });
+    }
   });
 
   test('denies a body that would not fit, and asks who it is first', async () => {
