@@ -202,6 +202,7 @@ export class BuildWorkflow extends Construct {
   /** Where runners reach the home, and whom its tokens are for. */
   addFront(url: string, host: string): void {
     this.launch.function.addEnvironment('SLIPWAY_URL', url);
+    this.api.function.addEnvironment('SLIPWAY_URL', url);
     this.api.function.addEnvironment('SLIPWAY_AUDIENCE', host);
   }
 }

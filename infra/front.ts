@@ -1,11 +1,16 @@
 // What clients see: a host with `/v2/` at its root. docker has no way to say a path before it.
+import { join } from 'node:path';
 import { Duration, Fn, Validations } from 'aws-cdk-lib';
 import { BasePathMapping, DomainName, EndpointType, SecurityPolicy } from 'aws-cdk-lib/aws-apigateway';
 import type { ICertificate } from 'aws-cdk-lib/aws-certificatemanager';
 import {
   AllowedMethods,
   CachePolicy,
+  Function as CloudFrontFunction,
   Distribution,
+  FunctionCode,
+  FunctionEventType,
+  FunctionRuntime,
   HttpVersion,
   OriginProtocolPolicy,
   OriginRequestPolicy,
@@ -31,7 +36,7 @@ export type FrontProps =
       /** Where the name is to be recorded. Absent: record it yourself, as an alias of the output `DomainTarget`. */
       readonly hostedZone?: IHostedZone;
     }
-  /** Something of the team's that passes everything on to the stage's URL. */
+  /** Something of the team's that passes everything on to the stage's URL, with the header that front-challenge.js adds. */
   | { readonly kind: 'proxy'; readonly url: string };
 
 export class Front extends Construct {
@@ -40,9 +45,12 @@ export class Front extends Construct {
   /** What comes before the first slash in an image's name. */
   readonly host: string;
   readonly domain?: DomainName;
+  /** Whether every request gets the header with its challenge: API Gateway by itself has none to give. */
+  readonly challenges: boolean;
 
   constructor(scope: Construct, id: string, api: RegistryApi, props: FrontProps) {
     super(scope, id);
+    this.challenges = props.kind !== 'domain';
     if (props.kind === 'proxy') {
       const { origin, host } = new URL(props.url);
       this.url = origin;
@@ -83,6 +91,16 @@ export class Front extends Construct {
         // Authorization is among them. Host is not: the gateway finds its API by it.
         originRequestPolicy: OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
         viewerProtocolPolicy: ViewerProtocolPolicy.HTTPS_ONLY,
+        functionAssociations: [
+          {
+            eventType: FunctionEventType.VIEWER_REQUEST,
+            function: new CloudFrontFunction(this, 'Challenge', {
+              comment: 'Slipway: the challenge that a 401 of this request has',
+              code: FunctionCode.fromFile({ filePath: join(import.meta.dirname, 'front-challenge.js') }),
+              runtime: FunctionRuntime.JS_2_0,
+            }),
+          },
+        ],
       },
       httpVersion: HttpVersion.HTTP2_AND_3,
       priceClass: props.priceClass ?? PriceClass.PRICE_CLASS_100,

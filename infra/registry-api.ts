@@ -17,6 +17,7 @@ import {
 } from 'aws-cdk-lib/aws-apigateway';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
+import type { Front } from './front.ts';
 import type { Program } from './functions.ts';
 
 export interface RegistryApiProps {
@@ -35,6 +36,9 @@ export interface RegistryApiProps {
   /** Switches the execute-api host off: where a domain of the team's own leads here. */
   readonly hideOwnHost: boolean;
 }
+
+/** As front-challenge.js and functions/authorizer call it. */
+const challengeHeader = 'slipway-challenge';
 
 /** Not visible to clients: what stands in front adds it. */
 export const stageName = 'live';
@@ -79,17 +83,10 @@ export class RegistryApi extends Construct {
         throttlingBurstLimit: props.throttle.burst,
       },
     });
-    const identitySources = [IdentitySource.header('Authorization')];
-    // What may be read is decided anew by the registry each time; that a token is one may be remembered.
-    const readers = new RequestAuthorizer(this, 'Readers', {
+    // Asked each time: what a token has to cover depends on the path, and a body has to fit into the event of the function behind.
+    const authorizer = new RequestAuthorizer(this, 'Callers', {
       handler: props.authorizer.function,
-      identitySources,
-      resultsCacheTtl: Duration.seconds(300),
-    });
-    // Asked each time: it also refuses bodies that would not fit into the registry's event.
-    const writers = new RequestAuthorizer(this, 'Writers', {
-      handler: props.authorizer.function,
-      identitySources,
+      identitySources: [IdentitySource.header('Authorization')],
       resultsCacheTtl: Duration.seconds(0),
     });
     const registry = new LambdaIntegration(props.registry.function, { allowTestInvoke: false });
@@ -97,22 +94,22 @@ export class RegistryApi extends Construct {
     const v1 = this.api.root.addResource('v1');
     for (const resource of [v2, v2.addProxy({ anyMethod: false }), v1.addProxy({ anyMethod: false })]) {
       for (const method of reading) {
-        resource.addMethod(method, registry, { authorizationType: AuthorizationType.CUSTOM, authorizer: readers });
+        resource.addMethod(method, registry, { authorizationType: AuthorizationType.CUSTOM, authorizer });
       }
     }
     const paths = v2.getResource('{proxy+}') as IResource;
     for (const method of writing) {
-      paths.addMethod(method, registry, { authorizationType: AuthorizationType.CUSTOM, authorizer: writers });
+      paths.addMethod(method, registry, { authorizationType: AuthorizationType.CUSTOM, authorizer });
     }
     const control = new LambdaIntegration(props.control.function, { allowTestInvoke: false });
     const api = this.api.root.addResource('api');
     const about = api.addResource('v1');
     const controlled = about.addProxy({ anyMethod: false });
     for (const resource of [api.addResource('openapi.json'), about, controlled]) {
-      resource.addMethod('GET', control, { authorizationType: AuthorizationType.CUSTOM, authorizer: readers });
+      resource.addMethod('GET', control, { authorizationType: AuthorizationType.CUSTOM, authorizer });
     }
     for (const method of ['POST', 'PUT', 'DELETE']) {
-      controlled.addMethod(method, control, { authorizationType: AuthorizationType.CUSTOM, authorizer: writers });
+      controlled.addMethod(method, control, { authorizationType: AuthorizationType.CUSTOM, authorizer });
     }
     const jobs = new LambdaIntegration(props.jobs.function, { allowTestInvoke: false });
     const called = about.addResource('jobs').addProxy({ anyMethod: false });
@@ -149,10 +146,14 @@ export class RegistryApi extends Construct {
     );
   }
 
-  /** The gateway's own answers. `url` is where clients reach the registry. */
-  addResponses(url: string, host: string): void {
-    const challenge = `'Bearer realm="${url}/token",service="${host}"'`;
-    this.#respond('Unauthorized', ResponseType.UNAUTHORIZED, 401, 'UNAUTHORIZED', 'authentication required', {
+  /**
+   * The gateway's own answers. `url` is where clients reach the registry. `challenges`: what stands in front puts the challenge of each call
+   * into a header (front-challenge.js); without it there is one for all, which names no scope.
+   */
+  addResponses({ url, host, challenges }: Pick<Front, 'url' | 'host' | 'challenges'>): void {
+    const challenge = challenges ? `method.request.header.${challengeHeader}` : `'Bearer realm="${url}/token",service="${host}"'`;
+    const refused = 'authentication required, or this login may not do that';
+    this.#respond('Unauthorized', ResponseType.UNAUTHORIZED, 401, 'UNAUTHORIZED', refused, {
       'WWW-Authenticate': challenge,
       'Docker-Distribution-Api-Version': "'registry/2.0'",
     });

@@ -126,7 +126,7 @@ export class Slipway extends Construct {
       hideOwnHost: front.kind === 'domain',
     });
     this.front = new Front(this, 'Front', this.api, front);
-    this.api.addResponses(this.front.url, this.front.host);
+    this.api.addResponses(this.front);
     for (const program of [registry, token, authorizer]) {
       program.function.addEnvironment('SLIPWAY_AUDIENCE', this.front.host);
     }

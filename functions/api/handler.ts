@@ -2,10 +2,11 @@
 // because a gateway may be deployed without one.
 import { SFNClient } from '@aws-sdk/client-sfn';
 import { createApi } from '../../shared/api/app.ts';
-import { type ApiFetch, errorResponse } from '../../shared/api/http.ts';
+import type { ApiFetch } from '../../shared/api/http.ts';
+import type { ApiParts } from '../../shared/api/parts.ts';
+import { tokenAccess } from '../../shared/api/token-access.ts';
 import { BuildRecords } from '../../shared/build/build-records.ts';
 import { SlipwayError } from '../../shared/errors.ts';
-import { bearer } from '../../shared/registry/token-guard.ts';
 import { TableCatalog } from '../../shared/store/catalog-table.ts';
 import { apiHandler } from '../api-gateway.ts';
 import { countedBuild } from '../counted-calls.ts';
@@ -23,18 +24,11 @@ const seconds = (): number => Date.now() / 1000;
 const audience = required(env, 'SLIPWAY_AUDIENCE');
 const keys = tokenKeys(env, seconds);
 
-/** For accounts only: what anybody may pull is the registry's. */
-const forAccounts =
-  (api: ApiFetch): ApiFetch =>
-  async (request) => {
-    const token = bearer({ header: (name) => request.headers.get(name) ?? undefined });
-    const claims = token === undefined ? undefined : (await keys()).verify(token, { kind: 'access', audience, now: seconds() });
-    if (claims === undefined) return errorResponse(new SlipwayError('UNAUTHORIZED', 'the token is missing, wrong or over'));
-    if (claims.subject !== '') return api(request);
-    return errorResponse(
-      new SlipwayError('DENIED', 'builds are for accounts', { hint: 'Log in: slipway login, or docker login.' }),
-    );
-  };
+/** One login is good for the registry and for this. */
+const guard = tokenAccess(async (token) => (await keys()).verify(token, { kind: 'access', audience, now: seconds() }), {
+  url: required(env, 'SLIPWAY_URL'),
+  service: audience,
+});
 
 async function open(): Promise<ApiFetch> {
   const blobs = await openBlobs(env, table);
@@ -47,7 +41,7 @@ async function open(): Promise<ApiFetch> {
     // The gateway hands an answer on when it is whole: what has come so far is told at once.
     gather: 250,
   });
-  const api = createApi({
+  const parts: ApiParts = {
     blobs,
     table,
     catalog: new TableCatalog({ table, blobs, clock }),
@@ -59,8 +53,8 @@ async function open(): Promise<ApiFetch> {
         hint: 'Unpack it and send the list of its files: POST /api/v1/contexts. `slipway build - < ctx.tar.gz` does that.',
       });
     },
-  });
-  return forAccounts(api);
+  };
+  return createApi(parts, { sameMachine: false, guard });
 }
 
 export const handler = apiHandler(open, countedBuild(new Metering({ name: 'api', env }), table));

@@ -261,29 +261,20 @@ describe('the API', () => {
     ]);
   });
 
-  test('answers a call without a token by a challenge, and remembers answers to reading only', () => {
+  test('answers a call without a token by the challenge that the front made for it, and asks about each call', () => {
     template.hasResourceProperties('AWS::ApiGateway::GatewayResponse', {
       ResponseType: 'UNAUTHORIZED',
       StatusCode: '401',
-      ResponseParameters: {
-        'gatewayresponse.header.WWW-Authenticate': {
-          'Fn::Join': [
-            '',
-            [
-              '\'Bearer realm="https://',
-              { 'Fn::GetAtt': [Match.stringLikeRegexp('Distribution'), 'DomainName'] },
-              '/token",service="',
-              { 'Fn::GetAtt': [Match.stringLikeRegexp('Distribution'), 'DomainName'] },
-              '"\'',
-            ],
-          ],
-        },
+      ResponseParameters: { 'gatewayresponse.header.WWW-Authenticate': 'method.request.header.slipway-challenge' },
+    });
+    template.hasResourceProperties('AWS::CloudFront::Distribution', {
+      DistributionConfig: {
+        DefaultCacheBehavior: Match.objectLike({ FunctionAssociations: [Match.objectLike({ EventType: 'viewer-request' })] }),
       },
     });
     const authorizers = Object.values(template.findResources('AWS::ApiGateway::Authorizer')).map((one) => one.Properties);
-    expect(authorizers.map((one) => [one.Type, one.IdentitySource, one.AuthorizerResultTtlInSeconds]).sort()).toEqual([
+    expect(authorizers.map((one) => [one.Type, one.IdentitySource, one.AuthorizerResultTtlInSeconds])).toEqual([
       ['REQUEST', 'method.request.header.Authorization', 0],
-      ['REQUEST', 'method.request.header.Authorization', 300],
     ]);
   });
 
@@ -309,7 +300,8 @@ describe('the API', () => {
 
   test('is deployed anew when one of its own answers changes', () => {
     const id = (one: Template) => Object.keys(one.findResources('AWS::ApiGateway::Deployment'))[0];
-    const other = Template.fromStack(made(() => ({ front: { kind: 'proxy', url: 'https://r.example' } })).stack);
+    // Its challenge is one for all.
+    const other = Template.fromStack(made((stack) => ({ front: domain(stack) })).stack);
     expect(id(other)).not.toBe(id(template));
   });
 });

@@ -1,6 +1,7 @@
 // Stands where CloudFront and API Gateway's edge stand, in front of an emulator's API: puts the stage before the path (CloudFront's
 // origin path), and does to messages what API Gateway does and emulators do not (reference: API Gateway developer guide, "known issues"
 // and "quotas"). On a real gateway all of this happens by itself.
+import { readFileSync } from 'node:fs';
 import {
   createServer,
   type IncomingHttpHeaders,
@@ -42,6 +43,15 @@ const hopByHop = new Set([
 ]);
 /** What the gateway does not let a function say; it comes out as x-amzn-Remapped-NAME. */
 const remapped = new Set(['www-authenticate', 'server', 'user-agent', 'authorization']);
+
+type Headers = Record<string, string | string[]>;
+interface FrontRequest {
+  readonly method: string;
+  readonly uri: string;
+  readonly headers: Record<string, { readonly value: string }>;
+}
+const frontCode = readFileSync(new URL('../../infra/front-challenge.js', import.meta.url), 'utf8');
+const challenge = new Function(`${frontCode}\nreturn handler;`)() as (event: { readonly request: FrontRequest }) => FrontRequest;
 
 export async function startGatewayProxy({ stageUrl, port = 0 }: GatewayProxyOptions = {}): Promise<GatewayProxy> {
   let target = stageUrl;
@@ -97,11 +107,12 @@ async function pass(target: string | undefined, incoming: IncomingMessage, outgo
     outgoing.end(text);
     return;
   }
-  const headers: Record<string, string | string[]> = {};
+  const headers: Headers = {};
   for (const [name, value] of Object.entries(incoming.headers)) {
     if (value !== undefined && !hopByHop.has(name) && name !== 'host') headers[name] = value;
   }
   if (incoming.headers.host !== undefined) headers['x-forwarded-host'] = incoming.headers.host;
+  addChallenge(incoming, headers);
   // A gateway takes a body without a type for JSON, and tells its function a length that it counted.
   if (body.length > 0) headers['content-type'] ??= 'application/json';
   headers.accept ??= '*/*';
@@ -119,6 +130,13 @@ async function pass(target: string | undefined, incoming: IncomingMessage, outgo
   if (answer.status !== 204 && answer.status !== 304) reply['content-length'] = length;
   outgoing.writeHead(answer.status, reply);
   outgoing.end(incoming.method === 'HEAD' ? undefined : answer.body);
+}
+
+/** As CloudFront runs a function at each request. Here realms are plain HTTP. */
+function addChallenge({ method = 'GET', url = '/', headers: { host = '', authorization } }: IncomingMessage, to: Headers): void {
+  const asked = { host: { value: host }, ...(authorization === undefined ? {} : { authorization: { value: authorization } }) };
+  const { headers } = challenge({ request: { method, uri: url.replace(/\?.*/s, ''), headers: asked } });
+  to['slipway-challenge'] = headers['slipway-challenge']?.value.replace('realm="https:', 'realm="http:') ?? '';
 }
 
 async function collect(stream: AsyncIterable<Buffer>, limit: number): Promise<Buffer | undefined> {
