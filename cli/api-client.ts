@@ -105,7 +105,18 @@ async function errorOf(response: ApiResponse, from: string): Promise<SlipwayErro
   }
   if (typeof document === 'object' && document !== null && 'code' in document) {
     const known = errorFrom(document, status);
-    return known.code === 'UNAUTHORIZED' && known.hint === undefined ? unauthorized(known.message, from) : known;
+    if (known.code !== 'UNAUTHORIZED') return known;
+    const scope = known.details?.scope;
+    if (typeof scope !== 'string') return known.hint === undefined ? unauthorized(known.message, from) : known;
+    // It was asked for by then (remote.ts).
+    return new SlipwayError(
+      'DENIED',
+      `${from}: this login may not do that: it has no grant for ${scope.replaceAll(' ', ' or ')}`,
+      {
+        hint: 'Whoever keeps the accounts of that home can give one (docs/account.md, "People and robots").',
+        details: { scope },
+      },
+    );
   }
   const said = text.trim().slice(0, 200);
   const message = `${from} answered ${status}${said === '' ? '' : `: ${said}`}`;

@@ -12,7 +12,15 @@ const listed = (summary: string, load: () => Promise<{ readonly command: any }>)
 
 export const commands: Readonly<Record<string, Listed>> = {
   build: listed('Build an image from a Dockerfile', () => import('./commands/build.ts')),
+  'builds cancel': listed('Stop builds of a home elsewhere', () => import('./commands/builds-cancel.ts')),
+  'builds inspect': listed(
+    'Show everything known about builds of a home elsewhere, as JSON',
+    () => import('./commands/builds-inspect.ts'),
+  ),
+  'builds logs': listed('Show the log of a build of a home elsewhere', () => import('./commands/builds-logs.ts')),
+  'builds ls': listed('List the builds of a home elsewhere', () => import('./commands/builds-ls.ts')),
   'context create': listed('Name an endpoint', () => import('./commands/context-create.ts')),
+  'context inspect': listed('Show what is known of contexts, as JSON', () => import('./commands/context-inspect.ts')),
   'context ls': listed('List contexts: the homes that commands can work with', () => import('./commands/context-ls.ts')),
   'context rm': listed('Forget contexts', () => import('./commands/context-rm.ts')),
   'context show': listed('Print the name of the context in use', () => import('./commands/context-show.ts')),
@@ -35,7 +43,7 @@ export const commands: Readonly<Record<string, Listed>> = {
   version: listed('Show the Slipway version information', () => import('./commands/version.ts')),
 };
 
-/** Two-word and other spellings, docker's own, to the command they mean. */
+/** Spellings of two and three words, and others, docker's own, to the command they mean. */
 export const spellings: Readonly<Record<string, string>> = {
   'image build': 'build',
   'builder build': 'build',
@@ -57,4 +65,9 @@ export const spellings: Readonly<Record<string, string>> = {
   'context list': 'context ls',
   'context remove': 'context rm',
   'context add': 'context create',
+  'builds list': 'builds ls',
+  'builds stop': 'builds cancel',
+  'buildx history ls': 'builds ls',
+  'buildx history inspect': 'builds inspect',
+  'buildx history logs': 'builds logs',
 };

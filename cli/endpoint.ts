@@ -1,6 +1,7 @@
 // Which home a command speaks to: the one on this machine, or one at an endpoint.
+import type { Credentials } from '../shared/auth/credentials.ts';
 import { SlipwayError } from '../shared/errors.ts';
-import { embeddedName, type Login, readSettings, type Settings } from './settings.ts';
+import { embeddedName, readSettings } from './settings.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -10,7 +11,8 @@ export interface Endpoint {
   /** Where it was chosen, for messages: `SLIPWAY_ENDPOINT`, or `the context "team"`. */
   readonly chosenBy: string;
   readonly project: string;
-  readonly login?: Login;
+  /** To be used instead of what is stored. */
+  readonly login?: Credentials;
 }
 
 /** The URL in one spelling: a scheme (HTTPS without one; plain HTTP only for this machine), no `/` at the end, no login in it. */
@@ -34,7 +36,7 @@ export function chosenEndpoint(env: Env): Endpoint | undefined {
   const settings = readSettings(env);
   if (env.SLIPWAY_ENDPOINT) {
     const url = endpointUrl(env.SLIPWAY_ENDPOINT);
-    return { url, chosenBy: 'SLIPWAY_ENDPOINT', project: env.SLIPWAY_PROJECT || 'default', ...loginFor(settings, url, env) };
+    return { url, chosenBy: 'SLIPWAY_ENDPOINT', project: env.SLIPWAY_PROJECT || 'default', ...loginFrom(env) };
   }
   const name = env.SLIPWAY_CONTEXT || settings.current || embeddedName;
   if (name === embeddedName) return undefined;
@@ -49,13 +51,10 @@ export function chosenEndpoint(env: Env): Endpoint | undefined {
     url,
     chosenBy: `the context "${name}"`,
     project: env.SLIPWAY_PROJECT || context.project || 'default',
-    ...loginFor(settings, url, env),
+    ...loginFrom(env),
   };
 }
 
-function loginFor(settings: Settings, url: string, env: Env): { readonly login?: Login } {
-  // For pipelines: nothing is stored.
-  if (env.SLIPWAY_TOKEN) return { login: { token: env.SLIPWAY_TOKEN } };
-  const login = Object.hasOwn(settings.logins, url) ? settings.logins[url] : undefined;
-  return login === undefined ? {} : { login };
-}
+/** For pipelines: nothing is stored. Other logins are docker's, and found by host (remote.ts). */
+const loginFrom = (env: Env): { readonly login?: Credentials } =>
+  env.SLIPWAY_TOKEN ? { login: { registryToken: env.SLIPWAY_TOKEN } } : {};

@@ -1,11 +1,12 @@
 // Starts a build and shows it to its end, wherever it runs: a connection that breaks is taken up again where it was, and Ctrl-C asks the
 // home to stop and waits for it to say so.
 import { randomUUID } from 'node:crypto';
-import type { EventLine, StartedBuild } from '../shared/api/builds.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { BuildFacts, EventLine, StartedBuild } from '../shared/api/builds.ts';
 import type { StartRequest } from '../shared/api/start-request.ts';
 import type { BuildEvent } from '../shared/build/events.ts';
 import type { BuildRequest } from '../shared/build/request.ts';
-import { isCode, isErrorCode, SlipwayError } from '../shared/errors.ts';
+import { type ErrorDocument, isCode, isErrorCode, SlipwayError, throwIfCancelled } from '../shared/errors.ts';
 import type { Api } from './api-client.ts';
 import type { Io } from './io.ts';
 import type { Progress } from './progress.ts';
@@ -42,7 +43,18 @@ export async function followBuild(
   signal.addEventListener('abort', cancel, { once: true });
   let last: Last;
   try {
+<<<<<<< HEAD
     last = await showAll(calm, id, show, elsewhere);
+=======
+    const tell = ({ number: _, ...event }: EventLine) => show.show(event as BuildEvent);
+    const last = await followLog(calm, id, { tell, elsewhere, signal: enough.signal });
+    if (last.type === 'result') return last.digest;
+    const { code, message, hint, where, details } = last.failure;
+    throw new SlipwayError(isErrorCode(code) ? code : 'INTERNAL', message, {
+      ...(hint === undefined ? {} : { hint }),
+      ...(where === undefined ? {} : { where, details: { ...details, source: request.dockerfile.text } }),
+    });
+>>>>>>> eb0719b (Log in as docker does, ask for scopes as they are found missing, and list, follow and cancel builds)
   } finally {
     clearTimeout(late);
     signal.removeEventListener('abort', cancel);
@@ -57,22 +69,45 @@ export async function followBuild(
   });
 }
 
-type Last = Extract<BuildEvent, { readonly type: 'result' | 'error' }>;
+export type End =
+  | { readonly type: 'result'; readonly digest: string }
+  | { readonly type: 'error'; readonly failure: ErrorDocument };
 
-async function showAll(client: Api, id: string, show: Progress, elsewhere: boolean): Promise<Last> {
-  let after = 0;
+function endOf({ image, failure }: BuildFacts): End | undefined {
+  if (image !== undefined) return { type: 'result', digest: image };
+  return failure === undefined ? undefined : { type: 'error', failure };
+}
+
+export interface FollowedLog {
+  readonly tell: (event: EventLine) => Promise<void> | void;
+  /** The number of the last event seen before. */
+  readonly after?: number;
+  readonly elsewhere: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** Tells every event to the last, whatever happens to connections; a home may end an answer early, and is asked again. */
+export async function followLog(
+  client: Api,
+  id: string,
+  { tell, after: seen = 0, elsewhere, signal }: FollowedLog,
+): Promise<End> {
+  let after = seen;
   for (let lost = 0; ; lost++) {
     try {
       const path = `/api/v1/builds/${id}/events${after === 0 ? '' : `?after=${after}`}`;
-      for await (const { number, ...event } of client.events<EventLine>('GET', path)) {
-        after = number;
+      const before = after;
+      for await (const event of client.events<EventLine>('GET', path)) {
+        after = event.number;
         lost = 0;
-        await show.show(event as BuildEvent);
-        if (event.type === 'result' || event.type === 'error') return event as Last;
+        await tell(event);
+        if (event.type === 'result' || event.type === 'error') return event;
       }
       if (!elsewhere) throw new SlipwayError('INTERNAL', 'the build ended without a result');
-      // A home may end an answer that takes long.
+      // A home may end an answer that takes long. One without a single event: has it ended before what was asked for?
       lost = 0;
+      const ended = after === before ? endOf(await client.json<BuildFacts>('GET', `/api/v1/builds/${id}`)) : undefined;
+      if (ended !== undefined) return ended;
     } catch (error) {
       if (!elsewhere || !isCode(error, 'UPSTREAM', 'TOO_MANY_REQUESTS')) throw error;
       if (lost >= delays.length) {
@@ -82,6 +117,6 @@ async function showAll(client: Api, id: string, show: Progress, elsewhere: boole
         });
       }
     }
-    await new Promise((resolve) => setTimeout(resolve, delays[Math.min(lost, delays.length - 1)]));
+    await sleep(delays[Math.min(lost, delays.length - 1)]!, undefined, { signal }).catch(() => throwIfCancelled(signal));
   }
 }

@@ -1,8 +1,10 @@
 // The control API of a home elsewhere, over HTTP. Loaded only when an endpoint is chosen.
 import type { IncomingMessage } from 'node:http';
 import type { ApiRequest, ApiResponse } from '../shared/api/http.ts';
+import type { Credentials } from '../shared/auth/credentials.ts';
 import { dockerCredentials } from '../shared/auth/docker-config.ts';
 import { isLoopback } from '../shared/client/address.ts';
+import { parseChallenges } from '../shared/client/challenge.ts';
 import { asUpstream, discard, HttpClient, type HttpOptions, type Incoming } from '../shared/client/http.ts';
 import { basic, Tokens } from '../shared/client/tokens.ts';
 import { SlipwayError } from '../shared/errors.ts';
@@ -18,6 +20,9 @@ export interface RemoteOptions {
   readonly http?: Partial<HttpOptions>;
 }
 
+/** Without a login, with a token, with one for what was missing. */
+const mostTries = 3;
+
 export class Remote implements Disposable {
   readonly endpoint: Endpoint;
   readonly #http: HttpClient;
@@ -25,6 +30,9 @@ export class Remote implements Disposable {
   readonly #env: RemoteOptions['env'];
   /** What was last sent and not refused. */
   #settled = false;
+  #login: Promise<Credentials | undefined> | undefined;
+  /** What tokens are asked for: what commands usually take, and what was found missing since. A server gives of it what it grants. */
+  readonly #scopes: Set<string>;
 
   constructor(endpoint: Endpoint, { env, now, http = {} }: RemoteOptions) {
     this.endpoint = endpoint;
@@ -33,14 +41,14 @@ export class Remote implements Disposable {
     const insecure = (host: string): boolean => named.includes(host) || named.includes(host.replace(/:\d+$/, ''));
     this.#http = new HttpClient({ userAgent: `slipway/${version}`, env, insecure, ...http });
     const { login } = endpoint;
+    this.#scopes = new Set([`project:${endpoint.project}:view,build,manage`, 'registry:catalog:*']);
     this.#tokens = new Tokens({
       http: this.#http,
       clientId: 'slipway',
       now,
       credentials: async () => {
-        if (login !== undefined) return 'token' in login ? { registryToken: login.token } : login;
-        // Who logged in with docker need not do so again: it is the same host.
-        return await dockerCredentials(new URL(endpoint.url).host, '', { env });
+        this.#login ??= login === undefined ? dockerCredentials(new URL(endpoint.url).host, '', { env }) : Promise.resolve(login);
+        return await this.#login;
       },
     });
   }
@@ -55,7 +63,7 @@ export class Remote implements Disposable {
       const authorization = await this.#authorization(request.signal);
       const answer = await this.#send(request, authorization, repeatable);
       if (answer.status !== 401) this.#settled = true;
-      if (answer.status !== 401 || !again || attempt === 3 || !(await this.#learn(answer, authorization)))
+      if (answer.status !== 401 || !again || attempt === mostTries || !(await this.#learn(answer, authorization)))
         return respond(answer, request);
       await discard(answer);
     }
@@ -76,10 +84,11 @@ export class Remote implements Disposable {
   async #authorization(signal: AbortSignal | undefined): Promise<string | undefined> {
     const { login, url } = this.endpoint;
     if (login !== undefined) checkProtected(url, this.#env);
-    if (login !== undefined && 'token' in login) return `Bearer ${login.token}`;
-    const wanted = await this.#tokens.header([], signal);
+    if (login?.registryToken !== undefined) return `Bearer ${login.registryToken}`;
+    const wanted = await this.#tokens.header([...this.#scopes], signal);
+    if (wanted !== undefined || login?.username === undefined || login.password === undefined) return wanted;
     // Most servers take a name and a password as they are; one that wants a token says so.
-    return wanted ?? (login === undefined ? undefined : basic(login.username, login.password));
+    return basic(login.username, login.password);
   }
 
   /** True when another try can help. */
@@ -92,7 +101,19 @@ export class Remote implements Disposable {
     else return false;
     // The password itself was refused, but a token that it gets may do.
     const before = sent?.startsWith('Basic ') && /\bbearer\b/i.test(challenge ?? '') ? undefined : sent;
-    return await this.#tokens.challenged(challenge, answer.url, before, []);
+    const again = await this.#tokens.challenged(challenge, answer.url, before, [...this.#scopes]);
+    for (const { params } of parseChallenges(challenge)) this.want(params.scope ?? '');
+    return again;
+  }
+
+  /** Tokens are asked for these scopes as well from now on, written as in a challenge. */
+  want(scopes: string): void {
+    for (const scope of scopes.split(' ')) if (scope !== '') this.#scopes.add(scope);
+  }
+
+  /** What to keep after a login that was good: a token that stands for the password, where the server gives one. */
+  identity(signal: AbortSignal): Promise<string | undefined> {
+    return this.#tokens.identity(signal);
   }
 
   #send(request: ApiRequest, authorization: string | undefined, repeatable: boolean | undefined): Promise<Incoming> {

@@ -20,7 +20,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
 }
 
 async function dispatch(argv: readonly string[], io: Io): Promise<number> {
-  const [first, second] = argv;
+  const [first, second, third] = argv;
   if (first === undefined || first === '--help' || first === '-h' || (first === 'help' && second === undefined)) {
     await write(io.stdout, overview());
     return 0;
@@ -35,12 +35,14 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
     // As a variable would: SLIPWAY_ENDPOINT gives way to what is said on the command line.
     return await dispatch(argv.slice(2), { ...io, env: { ...io.env, SLIPWAY_CONTEXT: second, SLIPWAY_ENDPOINT: undefined } });
   }
-  const twoWords = second === undefined ? undefined : twoWordCommand(`${first} ${second}`);
-  const name = twoWords ?? spellings[first] ?? first;
+  const threeWords = third === undefined ? undefined : commandOf(`${first} ${second} ${third}`);
+  const twoWords = second === undefined ? undefined : commandOf(`${first} ${second}`);
+  const name = threeWords ?? twoWords ?? spellings[first] ?? first;
+  const length = threeWords !== undefined ? 3 : twoWords !== undefined ? 2 : 1;
   const listed = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (listed === undefined) throw new UsageError('', unknownCommand(first, second));
   const { command } = await listed.load();
-  const call = parse(command, argv.slice(twoWords === undefined ? 1 : 2));
+  const call = parse(command, argv.slice(length));
   if (call.help) {
     await write(io.stdout, helpText(command));
     return 0;
@@ -93,7 +95,7 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
   }
 }
 
-const twoWordCommand = (words: string): string | undefined =>
+const commandOf = (words: string): string | undefined =>
   Object.hasOwn(commands, words) ? words : Object.hasOwn(spellings, words) ? spellings[words] : undefined;
 
 /** The exit code when the command was run in a user namespace instead; undefined when it is to go on here. */

@@ -1,5 +1,5 @@
-// What the command line remembers for a user: contexts (names of endpoints), which one is in use, and logins. One file that only the user
-// can read, as it has passwords in it.
+// What the command line remembers for a user: contexts (names of endpoints), and which one is in use. Logins are kept as docker keeps
+// them (shared/auth/docker-config.ts).
 import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -15,14 +15,9 @@ export interface NamedContext {
   readonly project?: string;
 }
 
-/** A user's name and password, or a token that is sent as it is. */
-export type Login = { readonly username: string; readonly password: string } | { readonly token: string };
-
 export interface Settings {
   readonly current?: string;
   readonly contexts: Readonly<Record<string, NamedContext>>;
-  /** By endpoint. */
-  readonly logins: Readonly<Record<string, Login>>;
 }
 
 /** The name of the home on this machine, in the list of contexts. */
@@ -33,7 +28,7 @@ export const settingsFolder = (env: Env): string =>
   env.SLIPWAY_CONFIG || join(env.XDG_CONFIG_HOME || join(env.HOME || homedir(), '.config'), 'slipway');
 
 const fileIn = (env: Env): string => join(settingsFolder(env), 'settings.json');
-const none: Settings = { contexts: {}, logins: {} };
+const none: Settings = { contexts: {} };
 
 /** An absent file is empty settings; a damaged one is INVALID_DOCUMENT. */
 export function readSettings(env: Env): Settings {
@@ -47,7 +42,7 @@ export function readSettings(env: Env): Settings {
   }
   const damaged = (why: string, cause?: unknown): SlipwayError =>
     new SlipwayError('INVALID_DOCUMENT', `${file} is damaged: ${why}`, {
-      hint: 'Mend it, or delete it and log in again.',
+      hint: 'Mend it, or delete it and name the contexts again.',
       ...(cause === undefined ? {} : { cause }),
     });
   let value: unknown;
@@ -58,16 +53,15 @@ export function readSettings(env: Env): Settings {
   }
   const isObject = (v: unknown): v is Record<string, unknown> => typeof v === 'object' && v !== null && !Array.isArray(v);
   if (!isObject(value)) throw damaged('it is not an object');
-  const { current, contexts = {}, logins = {} } = value;
+  const { current, contexts = {} } = value;
   if (current !== undefined && typeof current !== 'string') throw damaged('"current" is not a name');
-  if (!isObject(contexts) || !isObject(logins)) throw damaged('"contexts" and "logins" are not objects');
+  if (!isObject(contexts)) throw damaged('"contexts" is not an object');
   for (const [name, context] of Object.entries(contexts)) {
     if (!isObject(context) || typeof context.endpoint !== 'string') throw damaged(`the context "${name}" has no endpoint`);
   }
   return {
     ...(current === undefined ? {} : { current }),
     contexts: contexts as Settings['contexts'],
-    logins: logins as Settings['logins'],
   };
 }
 

@@ -152,7 +152,7 @@ export class RegistryApi extends Construct {
    */
   addResponses({ url, host, challenges }: Pick<Front, 'url' | 'host' | 'challenges'>): void {
     const challenge = challenges ? `method.request.header.${challengeHeader}` : `'Bearer realm="${url}/token",service="${host}"'`;
-    const refused = 'authentication required, or this login may not do that';
+    const refused = 'authentication required (docker login), or this login may not do that';
     this.#respond('Unauthorized', ResponseType.UNAUTHORIZED, 401, 'UNAUTHORIZED', refused, {
       'WWW-Authenticate': challenge,
       'Docker-Distribution-Api-Version': "'registry/2.0'",

@@ -7,7 +7,7 @@ export const command = defineCommand({
   name: 'context rm',
   summary: 'Forget contexts',
   usage: '[OPTIONS] CONTEXT [CONTEXT...]',
-  description: 'Nothing at the endpoint changes. The login stays, until `slipway logout`.',
+  description: 'Nothing at the endpoint changes. The login stays, until `slipway logout ENDPOINT`.',
   options: { force: { type: 'boolean', short: 'f', help: 'Also the one in use; then the home on this machine is used' } },
   args: { min: 1 },
   everywhere: true,

@@ -1,22 +1,25 @@
 import { createInterface } from 'node:readline';
 import type { About } from '../../shared/api/about.ts';
+import type { Credentials } from '../../shared/auth/credentials.ts';
+import { storeDockerCredentials } from '../../shared/auth/docker-config.ts';
 import { SlipwayError } from '../../shared/errors.ts';
 import { Api } from '../api-client.ts';
 import { defineCommand, UsageError } from '../command.ts';
 import { chosenEndpoint, endpointUrl } from '../endpoint.ts';
 import { type Io, isTerminal, print, write } from '../io.ts';
 import { checkProtected, Remote } from '../remote.ts';
-import { type Login, readSettings, writeSettings } from '../settings.ts';
 
 export const command = defineCommand({
   name: 'login',
   summary: 'Log in to an endpoint',
   usage: '[OPTIONS] [ENDPOINT]',
-  description: `Asks for a user name and a password (or a token: leave the user name empty), tries them at the endpoint, and remembers them in
-~/.config/slipway/settings.json, which only you can read. Without ENDPOINT, the one of the context in use.
+  description: `Asks for a user name and a password (or a token: leave the user name empty), tries them at the endpoint, and keeps the login as
+docker does: in a credential helper where docker's config.json names one (credsStore, credHelpers), else in that file
+(~/.docker/config.json, or DOCKER_CONFIG), which nobody else may read. Where the endpoint gives a token that stands for the
+password, that is kept and the password is not. Without ENDPOINT, the one of the context in use.
 
-A login made with docker for the same host is used too, so this is not needed after 'docker login HOST'. In a pipeline, set
-SLIPWAY_TOKEN instead: nothing is stored then.`,
+It is one login with docker's: not needed after 'docker login HOST', and good for docker push to the same host. In a pipeline,
+set SLIPWAY_TOKEN instead: nothing is stored then.`,
   examples: [
     ['slipway login https://images.example.com', 'Asks for the rest'],
     ['slipway login -u ci --password-stdin images.example.com < password', 'Without a terminal'],
@@ -49,8 +52,10 @@ SLIPWAY_TOKEN instead: nothing is stored then.`,
       throw error;
     });
     if (about?.name !== 'slipway') throw new SlipwayError('UPSTREAM', `there is no Slipway at ${url}`);
-    const settings = readSettings(io.env);
-    writeSettings(io.env, { ...settings, logins: { ...settings.logins, [url]: login } });
+    const identity = login.password === undefined ? undefined : await remote.identity(io.signal);
+    const { host } = new URL(url);
+    const kept = identity === undefined ? login : { username: login.username ?? '', identityToken: identity };
+    await storeDockerCredentials(host, kept, { env: io.env });
     await print(io, 'Login Succeeded');
     return 0;
   },
@@ -59,7 +64,7 @@ SLIPWAY_TOKEN instead: nothing is stored then.`,
 async function ask(
   options: { readonly username: string | undefined; readonly 'password-stdin': boolean | undefined },
   io: Io,
-): Promise<Login> {
+): Promise<Credentials> {
   let { username } = options;
   let secret: string;
   if (options['password-stdin']) {
@@ -78,7 +83,7 @@ async function ask(
     secret = await line(io, username === '' ? 'Token: ' : 'Password: ', true);
   }
   if (secret === '') throw new UsageError('login', 'the password is empty');
-  return username ? { username, password: secret } : { token: secret };
+  return username ? { username, password: secret } : { registryToken: secret };
 }
 
 /** One line from the terminal; `hidden` shows nothing of it. */

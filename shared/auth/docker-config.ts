@@ -1,9 +1,10 @@
 // Docker's credentials: config.json in DOCKER_CONFIG or ~/.docker, with its credential helpers (docker-credential-NAME programs).
-import { spawn } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { errnoOf, SlipwayError } from '../errors.ts';
+import { askHelper, askHelperTo, type HelperOptions } from './credential-helper.ts';
 import type { Credentials } from './credentials.ts';
 
 interface AuthEntry {
@@ -23,29 +24,12 @@ export interface DockerConfig {
 /** How Docker Hub is called in config.json. */
 const hubKey = 'https://index.docker.io/v1/';
 const hubNames: ReadonlySet<string> = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io']);
-/** What a helper says, exit code 1, when it has nothing. */
-const notFound = 'credentials not found in native keychain';
-const helperLimit = 1024 * 1024;
 
-export interface DockerAuthOptions {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** Milliseconds a helper may take; it may have to ask the user. */
-  readonly helperTimeout?: number;
-}
+export type DockerAuthOptions = HelperOptions;
 
 /** The file, or what an absent one means. INVALID_DOCUMENT when it cannot be read as JSON. */
 export async function readDockerConfig(env: DockerAuthOptions['env']): Promise<DockerConfig> {
-  const file = join(env.DOCKER_CONFIG || join(env.HOME || homedir(), '.docker'), 'config.json');
-  let document: unknown;
-  try {
-    document = JSON.parse(await readFile(file, 'utf8'));
-  } catch (cause) {
-    if (errnoOf(cause) === 'ENOENT' || errnoOf(cause) === 'ENOTDIR') return { auths: {}, credHelpers: {} };
-    throw new SlipwayError('INVALID_DOCUMENT', `cannot read ${file}: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      hint: 'Mend the file, or name another folder with DOCKER_CONFIG.',
-      cause,
-    });
-  }
+  const document = await readDocument(env);
   const of = (value: unknown): Readonly<Record<string, never>> =>
     typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Readonly<Record<string, never>>) : {};
   const { auths, credsStore, credHelpers } = of(document) as { auths?: unknown; credsStore?: unknown; credHelpers?: unknown };
@@ -54,6 +38,22 @@ export async function readDockerConfig(env: DockerAuthOptions['env']): Promise<D
     credHelpers: of(credHelpers),
     ...(typeof credsStore === 'string' && credsStore !== '' ? { credsStore } : {}),
   };
+}
+
+const fileIn = (env: DockerAuthOptions['env']): string =>
+  join(env.DOCKER_CONFIG || join(env.HOME || homedir(), '.docker'), 'config.json');
+
+async function readDocument(env: DockerAuthOptions['env']): Promise<unknown> {
+  const file = fileIn(env);
+  try {
+    return JSON.parse(await readFile(file, 'utf8'));
+  } catch (cause) {
+    if (errnoOf(cause) === 'ENOENT' || errnoOf(cause) === 'ENOTDIR') return {};
+    throw new SlipwayError('INVALID_DOCUMENT', `cannot read ${file}: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      hint: 'Mend the file, or name another folder with DOCKER_CONFIG.',
+      cause,
+    });
+  }
 }
 
 /**
@@ -74,6 +74,67 @@ export async function dockerCredentials(
   }
   const entry = longest(config.auths, host, path);
   return entry === undefined ? undefined : fromEntry(entry, host);
+}
+
+/** What docker login does: the helper for the host keeps the login, else the file, which nobody else may read from then on. */
+export async function storeDockerCredentials(host: string, credentials: Credentials, options: DockerAuthOptions): Promise<void> {
+  const { helper, server } = await keeperOf(host, options);
+  const { username = '', password, identityToken, registryToken } = credentials;
+  const secret = identityToken ?? password;
+  // A helper keeps a name and a secret; a bare token is neither.
+  if (helper !== undefined && registryToken === undefined && secret !== undefined) {
+    const login = { ServerURL: server, Username: identityToken === undefined ? username : '<token>', Secret: secret };
+    await askHelperTo('store', helper, JSON.stringify(login), server, options);
+    // As docker does: the file says that there is one.
+    await change(options.env, server, {});
+    return;
+  }
+  await change(options.env, server, {
+    ...(username === ''
+      ? {}
+      : { auth: Buffer.from(`${username}:${identityToken === undefined ? (password ?? '') : ''}`).toString('base64') }),
+    ...(identityToken === undefined ? {} : { identitytoken: identityToken }),
+    ...(registryToken === undefined ? {} : { registrytoken: registryToken }),
+  });
+}
+
+/** Forgets the login of a host, where docker keeps it. False when there was none. */
+export async function eraseDockerCredentials(host: string, options: DockerAuthOptions): Promise<boolean> {
+  const known = (await dockerCredentials(host, '', options)) !== undefined;
+  const { helper, server } = await keeperOf(host, options);
+  if (helper !== undefined && known) await askHelperTo('erase', helper, server, server, options);
+  await change(options.env, server, undefined);
+  return known;
+}
+
+async function keeperOf(
+  host: string,
+  { env }: DockerAuthOptions,
+): Promise<{ readonly helper: string | undefined; readonly server: string }> {
+  const config = await readDockerConfig(env);
+  return { helper: longest(config.credHelpers, host, '') ?? config.credsStore, server: hubNames.has(host) ? hubKey : host };
+}
+
+/** Replaces one entry; everything else in the file stays as it is. A file that need not change is not touched. */
+async function change(env: DockerAuthOptions['env'], server: string, entry: AuthEntry | undefined): Promise<void> {
+  const document = (await readDocument(env)) as { auths?: Record<string, AuthEntry> };
+  const { [server]: before, ...others } = document.auths ?? {};
+  if (entry === undefined && before === undefined) return;
+  const auths = entry === undefined ? others : { ...others, [server]: entry };
+  // Where a file is a link, what it leads to is replaced: some keep their settings elsewhere.
+  const file = await realpath(fileIn(env)).catch(() => fileIn(env));
+  const partial = `${file}.${randomUUID()}.partial`;
+  try {
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await writeFile(partial, `${JSON.stringify({ ...document, auths }, undefined, '\t')}\n`, { mode: 0o600 });
+    await rename(partial, file);
+  } catch (cause) {
+    await rm(partial, { force: true });
+    throw new SlipwayError('USAGE', `cannot write ${file}: ${errnoOf(cause)}`, {
+      hint: 'Choose another folder with DOCKER_CONFIG.',
+      cause,
+    });
+  }
 }
 
 /** Keys may be written `host`, `host/path`, `https://host`, `https://host/v1/`. */
@@ -119,69 +180,4 @@ function fromEntry(entry: AuthEntry, host: string): Credentials | undefined {
     ...(identityToken === undefined ? {} : { identityToken }),
     ...(registryToken === undefined ? {} : { registryToken }),
   };
-}
-
-async function askHelper(name: string, server: string, options: DockerAuthOptions): Promise<Credentials | undefined> {
-  if (!/^[A-Za-z0-9._-]{1,100}$/.test(name)) {
-    throw new SlipwayError(
-      'INVALID_DOCUMENT',
-      `docker's config.json names a credential helper "${name.slice(0, 100)}", which is no name`,
-    );
-  }
-  const program = `docker-credential-${name}`;
-  const { code, stdout, stderr } = await runHelper(program, server, options);
-  if (code !== 0) {
-    const said = (stdout.trim() || stderr.trim()).slice(0, 500);
-    if (said.startsWith(notFound)) return undefined;
-    throw helperFailed(program, server, said === '' ? `exit code ${code}` : said);
-  }
-  let document: { Username?: unknown; Secret?: unknown };
-  try {
-    document = JSON.parse(stdout) as typeof document;
-  } catch (cause) {
-    throw helperFailed(program, server, 'its answer is no JSON document', cause);
-  }
-  const { Username: username, Secret: secret } = document ?? {};
-  if (typeof username !== 'string' || typeof secret !== 'string') throw helperFailed(program, server, 'its answer has no login');
-  if (username === '' && secret === '') return undefined;
-  return username === '<token>' ? { identityToken: secret } : { username, password: secret };
-}
-
-const helperFailed = (program: string, server: string, why: string, cause?: unknown): SlipwayError =>
-  new SlipwayError('UNAUTHORIZED', `${program} gave no login for ${server}: ${why}`, {
-    hint: `It is named in docker's config.json (credsStore, credHelpers): mend or remove it there, or log in again.`,
-    ...(cause === undefined ? {} : { cause }),
-  });
-
-function runHelper(
-  program: string,
-  server: string,
-  options: DockerAuthOptions,
-): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
-  return new Promise((resolve, reject) => {
-    const timeout = options.helperTimeout ?? 60_000;
-    const child = spawn(program, ['get'], { env: { ...options.env }, stdio: 'pipe', timeout, killSignal: 'SIGKILL' });
-    const out: Buffer[] = [];
-    const err: Buffer[] = [];
-    let size = 0;
-    const take = (into: Buffer[]) => (chunk: Buffer) => {
-      size += chunk.length;
-      if (size > helperLimit) child.kill('SIGKILL');
-      else into.push(chunk);
-    };
-    child.stdout.on('data', take(out));
-    child.stderr.on('data', take(err));
-    // A helper that does not read its input answers all the same.
-    child.stdin.on('error', () => undefined);
-    child.stdin.end(server);
-    child.on('error', (cause) =>
-      reject(
-        helperFailed(program, server, errnoOf(cause) === 'ENOENT' ? 'there is no such program in PATH' : cause.message, cause),
-      ),
-    );
-    child.on('close', (code, signal) => {
-      if (signal !== null) reject(helperFailed(program, server, `it did not end within ${timeout / 1000} s`));
-      else resolve({ code, stdout: Buffer.concat(out).toString('utf8'), stderr: Buffer.concat(err).toString('utf8') });
-    });
-  });
 }

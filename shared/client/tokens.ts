@@ -75,6 +75,34 @@ export class Tokens {
     return sent === undefined || before === undefined || sent.startsWith('Bearer ');
   }
 
+  /**
+   * A token to keep instead of the password (docker's identity token), from a realm that gives one to who asks for it. Undefined when it
+   * gives none, or has not been named yet.
+   */
+  async identity(signal?: AbortSignal): Promise<string | undefined> {
+    const challenge = this.#challenge;
+    const login = await this.#login();
+    if (challenge?.scheme !== 'bearer' || login?.username === undefined || login.password === undefined) return undefined;
+    const url = this.#realmUrl(challenge, login);
+    url.searchParams.set('offline_token', 'true');
+    const answer = await this.#options.http.send({
+      method: 'GET',
+      url,
+      headers: { authorization: basic(login.username, login.password) },
+      ...(signal === undefined ? {} : { signal }),
+    });
+    const { refresh_token: token } = await this.#document(answer, url);
+    return typeof token === 'string' && token !== '' ? token : undefined;
+  }
+
+  #realmUrl(challenge: Challenge, login: Credentials | undefined): URL {
+    const url = new URL(challenge.params.realm as string);
+    if (challenge.params.service !== undefined) url.searchParams.set('service', challenge.params.service);
+    url.searchParams.set('client_id', this.#options.clientId);
+    if (login?.username !== undefined && login.password !== undefined) url.searchParams.set('account', login.username);
+    return url;
+  }
+
   #login(): Promise<Credentials | undefined> {
     this.#credentials ??= this.#options.credentials();
     return this.#credentials;
@@ -116,12 +144,9 @@ export class Tokens {
       if (![404, 405].includes(answer.status) || login.username === undefined) return this.#read(answer, realm);
       await discard(answer);
     }
-    const url = new URL(realm);
-    if (challenge.params.service !== undefined) url.searchParams.set('service', challenge.params.service);
+    const url = this.#realmUrl(challenge, login);
     for (const scope of wanted) url.searchParams.append('scope', scope);
-    url.searchParams.set('client_id', this.#options.clientId);
     const named = login?.username !== undefined && login.password !== undefined;
-    if (named) url.searchParams.set('account', login.username as string);
     const answer = await this.#options.http.send({
       method: 'GET',
       url,
@@ -132,6 +157,17 @@ export class Tokens {
   }
 
   async #read(answer: Awaited<ReturnType<HttpClient['send']>>, realm: URL): Promise<Token> {
+    const document = await this.#document(answer, realm);
+    const value = [document.token, document.access_token].find((t) => typeof t === 'string' && t !== '');
+    // A token goes into a header: what does not fit there is not one.
+    if (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value)) {
+      throw new SlipwayError('UPSTREAM', `${realm.host} gave no token in its answer`);
+    }
+    const seconds = typeof document.expires_in === 'number' ? document.expires_in : leastSeconds;
+    return { value, until: this.#options.now() + Math.max(seconds, leastSeconds) * 1000 - early };
+  }
+
+  async #document(answer: Awaited<ReturnType<HttpClient['send']>>, realm: URL): Promise<Readonly<Record<string, unknown>>> {
     if (answer.status !== 200) {
       await discard(answer);
       if (answer.status === 429) throw tooMany(realm.host);
@@ -143,19 +179,11 @@ export class Tokens {
       );
     }
     const text = (await readBody(answer, bodyLimit, 'the token')).toString('utf8');
-    let document: Record<string, unknown>;
     try {
-      document = JSON.parse(text) as Record<string, unknown>;
+      return (JSON.parse(text) as Record<string, unknown> | null) ?? {};
     } catch (cause) {
       throw new SlipwayError('UPSTREAM', `${realm.host} gave a token that is no JSON document`, { cause });
     }
-    const value = [document?.token, document?.access_token].find((t) => typeof t === 'string' && t !== '');
-    // A token goes into a header: what does not fit there is not one.
-    if (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value)) {
-      throw new SlipwayError('UPSTREAM', `${realm.host} gave no token in its answer`);
-    }
-    const seconds = typeof document.expires_in === 'number' ? document.expires_in : leastSeconds;
-    return { value, until: this.#options.now() + Math.max(seconds, leastSeconds) * 1000 - early };
   }
 }
 

@@ -1,7 +1,7 @@
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { dockerCredentials } from '../../shared/auth/docker-config.ts';
+import { dockerCredentials, eraseDockerCredentials, storeDockerCredentials } from '../../shared/auth/docker-config.ts';
 import { type Scratch, scratch } from '../support/scratch.ts';
 
 let folder: Scratch;
@@ -119,4 +119,64 @@ test.each(['{', '[]', 'null', '{"auths":[]}', '{"auths":{"r.io":{"auth":"!!!!"}}
   const asked = ask('r.io');
   if (text === '{' || text.includes('!')) await expect(asked).rejects.toMatchObject({ code: 'INVALID_DOCUMENT' });
   else expect(await asked).toBe(undefined);
+});
+
+const options = () => ({ env: { DOCKER_CONFIG: folder.path, PATH: `${folder.path}:/usr/bin:/bin` }, helperTimeout: 5000 });
+const file = (name = 'config.json') => join(folder.path, name);
+
+test('a login is stored as docker stores it, and the rest of the file stays', async () => {
+  await storeDockerCredentials('r.io', { username: 'ann', password: 'p:w' }, options());
+  expect(JSON.parse(await readFile(file(), 'utf8'))).toEqual({ auths: { 'r.io': encode('ann:p:w') } });
+  expect((await stat(file())).mode & 0o777).toBe(0o600);
+  await config({ auths: { 'a.io': encode('a:1') }, HttpHeaders: { X: 'y' } });
+  await storeDockerCredentials('r.io', { username: 'ann', identityToken: 'tok' }, options());
+  await storeDockerCredentials('docker.io', { registryToken: 'reg' }, options());
+  expect(JSON.parse(await readFile(file(), 'utf8'))).toEqual({
+    auths: {
+      'a.io': encode('a:1'),
+      'r.io': { ...encode('ann:'), identitytoken: 'tok' },
+      'https://index.docker.io/v1/': { registrytoken: 'reg' },
+    },
+    HttpHeaders: { X: 'y' },
+  });
+  expect(await ask('r.io')).toMatchObject({ identityToken: 'tok' });
+  expect(await ask('docker.io')).toEqual({ registryToken: 'reg' });
+  expect([await eraseDockerCredentials('r.io', options()), await eraseDockerCredentials('r.io', options())]).toEqual([
+    true,
+    false,
+  ]);
+  expect(await ask('r.io')).toBe(undefined);
+  expect(await ask('a.io')).toMatchObject({ username: 'a' });
+});
+
+test('a link to a file elsewhere stays one', async () => {
+  await writeFile(file('real.json'), '{}');
+  await symlink('real.json', file());
+  await storeDockerCredentials('r.io', { username: 'ann', password: 'p' }, options());
+  expect(JSON.parse(await readFile(file('real.json'), 'utf8'))).toEqual({ auths: { 'r.io': encode('ann:p') } });
+});
+
+test('a helper keeps what the file does not', async () => {
+  // One that keeps a login in a file.
+  const script = `case "$1" in
+store) echo "$server" > "${file('kept')}" ;;
+erase) rm -f "${file('kept')}" ;;
+get) if [ -e "${file('kept')}" ]; then cat "${file('kept')}"; else echo "credentials not found in native keychain"; exit 1; fi ;;
+esac`;
+  await helper('keep', script);
+  await config({ credsStore: 'keep' });
+  await storeDockerCredentials('r.io', { username: 'ann', password: 'secret' }, options());
+  expect(JSON.parse(await readFile(file('kept'), 'utf8'))).toEqual({ ServerURL: 'r.io', Username: 'ann', Secret: 'secret' });
+  expect(JSON.parse(await readFile(file(), 'utf8'))).toEqual({ credsStore: 'keep', auths: { 'r.io': {} } });
+  expect(await ask('r.io')).toEqual({ username: 'ann', password: 'secret' });
+  await storeDockerCredentials('r.io', { username: 'ann', identityToken: 'tok' }, options());
+  expect(await ask('r.io')).toEqual({ identityToken: 'tok' });
+  expect(await eraseDockerCredentials('r.io', options())).toBe(true);
+  expect(JSON.parse(await readFile(file(), 'utf8'))).toEqual({ credsStore: 'keep', auths: {} });
+  expect(await eraseDockerCredentials('r.io', options())).toBe(false);
+  await helper('broken', 'echo "the keychain is locked" >&2; exit 2');
+  await config({ credHelpers: { 'r.io': 'broken' } });
+  await expect(storeDockerCredentials('r.io', { username: 'a', password: 'hidden' }, options())).rejects.toThrow(
+    /keychain is locked/,
+  );
 });

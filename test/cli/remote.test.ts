@@ -266,6 +266,7 @@ describe('contexts and logins', () => {
     await folder[Symbol.asyncDispose]();
   });
   const settings = () => join(folder.path, 'user/.config/slipway/settings.json');
+  const logins = () => join(folder.path, 'user/.docker/config.json');
 
   it('are kept for this user alone, and used', async () => {
     expect((await ok(['context', 'show'])).out).toBe('default\n');
@@ -279,12 +280,21 @@ describe('contexts and logins', () => {
     expect((await run(['images'])).err).toContain('slipway login');
 
     expect(await run(['login', '-u', 'ana', '--password-stdin'], { stdin: 'wrong\n' })).toMatchObject({ code: 1 });
-    expect(await readFile(settings(), 'utf8')).not.toContain('wrong');
-    await chmod(settings(), 0o644);
+    expect(existsSync(logins())).toBe(false);
+    await mkdir(join(folder.path, 'user/.docker'));
+    await writeFile(logins(), '{"proxies":{"default":{}},"auths":{"a.io":{"auth":"YTpi"}}}');
+    await chmod(logins(), 0o644);
     expect((await ok(['login', '-u', 'ana', '--password-stdin'], { stdin: `${login.password}\n` })).out).toBe(
       'Login Succeeded\n',
     );
-    expect(statSync(settings()).mode & 0o777).toBe(0o600);
+    expect(statSync(logins()).mode & 0o777).toBe(0o600);
+    const { host } = new URL(server.url);
+    const auth = Buffer.from('ana:päss:word').toString('base64');
+    expect(JSON.parse(await readFile(logins(), 'utf8'))).toEqual({
+      proxies: { default: {} },
+      auths: { 'a.io': { auth: 'YTpi' }, [host]: { auth } },
+    });
+    expect(await readFile(settings(), 'utf8')).not.toContain('ana');
     expect((await ok(['images', '-q'])).out).toBe('');
     expect((await ok(['--context', 'default', 'images', '-q'])).out).toBe('');
     expect(existsSync(join(folder.path, 'machine'))).toBe(true);
@@ -297,7 +307,11 @@ describe('contexts and logins', () => {
     await ok(['import', '-', 'imported'], { stdin: Buffer.concat(tar) });
 
     await ok(['logout']);
-    expect(await readFile(settings(), 'utf8')).not.toContain('päss');
+    expect(JSON.parse(await readFile(logins(), 'utf8')).auths).toEqual({ 'a.io': { auth: 'YTpi' } });
+    expect((await ok(['logout'])).out).toContain('Not logged in');
+    expect(JSON.parse((await ok(['context', 'inspect'])).out)).toMatchObject([
+      { Name: 'team', Metadata: { Description: 'ours', Project: 'default' }, Endpoints: { slipway: { Host: server.url } } },
+    ]);
     expect(await run(['images'])).toMatchObject({ code: 1 });
     expect(await run(['context', 'rm', 'team'])).toMatchObject({ code: 1, err: expect.stringContaining('in use') });
     await ok(['context', 'rm', '-f', 'team']);

@@ -51,5 +51,5 @@ it('refuses an endpoint or a context that is none rather than working somewhere 
   expect(err).toContain('"gopher://example.com" is not an endpoint');
   expect((await cli(['images'], { ...nowhere, SLIPWAY_CONTEXT: 'nosuch' })).err).toContain('there is no context "nosuch"');
   expect((await cli(['--context', 'nosuch', 'images'], nowhere)).err).toContain('there is no context "nosuch"');
-  expect((await cli(['context'], nowhere)).err).toContain('create, ls, rm, show, use');
+  expect((await cli(['context'], nowhere)).err).toContain('create, inspect, ls, rm, show, use');
 });

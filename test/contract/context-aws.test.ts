@@ -36,7 +36,7 @@ describe('a context for an account', () => {
 
     const env = { HOME: folder.path };
     await using server = await apiServer({ env: { ...env, SLIPWAY_HOME: join(folder.path, 'home') }, stores });
-    const login = { token: server.token };
+    const login = { registryToken: server.token };
     using remote = new Remote({ url: server.url, chosenBy: 'the test', project: 'p', login }, { env, now: Date.now });
     const { signal } = new AbortController();
     const client = new Api((request, options) => remote.fetch(request, options), server.url, signal);
