@@ -41,20 +41,10 @@ export async function followBuild(
   };
   if (signal.aborted) cancel();
   signal.addEventListener('abort', cancel, { once: true });
-  let last: Last;
+  let last: End;
   try {
-<<<<<<< HEAD
-    last = await showAll(calm, id, show, elsewhere);
-=======
     const tell = ({ number: _, ...event }: EventLine) => show.show(event as BuildEvent);
-    const last = await followLog(calm, id, { tell, elsewhere, signal: enough.signal });
-    if (last.type === 'result') return last.digest;
-    const { code, message, hint, where, details } = last.failure;
-    throw new SlipwayError(isErrorCode(code) ? code : 'INTERNAL', message, {
-      ...(hint === undefined ? {} : { hint }),
-      ...(where === undefined ? {} : { where, details: { ...details, source: request.dockerfile.text } }),
-    });
->>>>>>> eb0719b (Log in as docker does, ask for scopes as they are found missing, and list, follow and cancel builds)
+    last = await followLog(calm, id, { tell, elsewhere, signal: enough.signal });
   } finally {
     clearTimeout(late);
     signal.removeEventListener('abort', cancel);
