@@ -1,4 +1,6 @@
 // What a command may touch of the world outside: passed in, so that tests run commands in process.
+import { errnoOf, SlipwayError } from '../shared/errors.ts';
+
 export interface Io {
   readonly stdin: NodeJS.ReadStream | NodeJS.ReadableStream;
   readonly stdout: NodeJS.WriteStream | NodeJS.WritableStream;
@@ -20,11 +22,13 @@ export const isTerminal = (stream: unknown): boolean =>
 export function write(stream: NodeJS.WritableStream, text: string | Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.write(text, (error) => {
-      if (error && !('code' in error && error.code === 'EPIPE')) reject(error);
-      else resolve();
+      const errno = errnoOf(error);
+      if (!error || errno === 'EPIPE') resolve();
+      else reject(new SlipwayError('STORE', `the output cannot be written: ${errno ?? error.message}`, { cause: error }));
     });
   });
 }
 
 export const print = (io: Io, line: string): Promise<void> => write(io.stdout, `${line}\n`);
-export const warn = (io: Io, line: string): Promise<void> => write(io.stderr, `${line}\n`);
+/** Never fails: where this cannot be said, that cannot be said either. */
+export const warn = (io: Io, line: string): Promise<void> => write(io.stderr, `${line}\n`).catch(() => undefined);

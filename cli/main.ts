@@ -28,14 +28,19 @@ const streams = {
     return process.stdout;
   },
   get stderr() {
+    if (process.stderr.listenerCount('error') === 0) process.stderr.on('error', nobodyListens);
     return process.stderr;
   },
 };
 
-/** The reader of our output had enough: `slipway images | head -1`. */
+/** The reader of our output had enough: `slipway images | head -1`. Of anything else whoever wrote is told (`write` in io.ts). */
 function goneAway(error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE') process.exit(0);
-  throw error;
+}
+
+/** So had the reader of what we say meanwhile, `slipway build . 2>&1 | head -1`: as with other programs that is the end, but a clean one. */
+function nobodyListens(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') stop.abort('SIGPIPE');
 }
 
 const self = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];

@@ -35,6 +35,8 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
     // As a variable would: SLIPWAY_ENDPOINT gives way to what is said on the command line.
     return await dispatch(argv.slice(2), { ...io, env: { ...io.env, SLIPWAY_CONTEXT: second, SLIPWAY_ENDPOINT: undefined } });
   }
+  if (first.startsWith('--')) throw new UsageError('', `unknown flag: ${first.split('=', 1)[0]}`);
+  if (first.startsWith('-')) throw new UsageError('', `unknown shorthand flag: '${first.slice(1, 2)}' in ${first}`);
   const threeWords = third === undefined ? undefined : commandOf(`${first} ${second} ${third}`);
   const twoWords = second === undefined ? undefined : commandOf(`${first} ${second}`);
   const name = threeWords ?? twoWords ?? spellings[first] ?? first;

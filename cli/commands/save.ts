@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { open, rename, rm } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { type FileHandle, open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { SaveRequest } from '../../shared/api/images.ts';
 import { errnoOf, SlipwayError, throwIfCancelled } from '../../shared/errors.ts';
@@ -38,39 +39,67 @@ NAME alone saves all tags of the repository; an image saved by ID comes back wit
   },
 });
 
-/** The file appears when it is whole. The next chunk is read while one is written. */
+/**
+ * A file appears when it is whole, under the name that a link leads to. What is no file is written to as it is and never replaced: a
+ * pipe (`>(zstd)`), a device, /dev/stdout.
+ */
 async function writeFile(
   path: string,
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<void> {
-  const partial = `${path}.${randomBytes(6).toString('hex')}.partial`;
+  let partial: string | undefined;
   try {
-    const file = await open(partial, 'wx');
-    let writing: Promise<unknown> = Promise.resolve();
-    try {
-      for await (const chunk of chunks) {
-        throwIfCancelled(signal);
-        await writing;
-        writing = writeAll(file, chunk);
-        // Met at the next turn; until then it must not count as unhandled.
-        writing.catch(() => undefined);
-      }
-      await writing;
-    } finally {
-      await writing.catch(() => undefined);
-      await file.close();
+    const there = await statIfThere(path);
+    if (there?.isDirectory()) throw new SlipwayError('USAGE', `cannot write ${path}: it is a directory`);
+    if (there !== undefined && !there.isFile()) {
+      await writeChunks(await open(path, 'w'), chunks, signal);
+      return;
     }
-    await rename(partial, path);
+    const target = there === undefined ? path : await realpath(path);
+    partial = `${target}.${randomBytes(6).toString('hex')}.partial`;
+    await writeChunks(await open(partial, 'wx'), chunks, signal);
+    await rename(partial, target);
   } catch (error) {
-    await rm(partial, { force: true });
+    if (partial !== undefined) await rm(partial, { force: true });
     const errno = errnoOf(error);
     if (errno === undefined || error instanceof SlipwayError) throw error;
     throw new SlipwayError(errno === 'ENOSPC' ? 'DISK_FULL' : 'USAGE', `cannot write ${path}: ${errno}`, { cause: error });
   }
 }
 
-async function writeAll(file: Awaited<ReturnType<typeof open>>, chunk: Uint8Array): Promise<void> {
+async function statIfThere(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** The next chunk is read while one is written. */
+async function writeChunks(
+  file: FileHandle,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
+  let writing: Promise<unknown> = Promise.resolve();
+  try {
+    for await (const chunk of chunks) {
+      throwIfCancelled(signal);
+      await writing;
+      writing = writeAll(file, chunk);
+      // Met at the next turn; until then it must not count as unhandled.
+      writing.catch(() => undefined);
+    }
+    await writing;
+  } finally {
+    await writing.catch(() => undefined);
+    await file.close();
+  }
+}
+
+async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
   for (let at = 0; at < chunk.length; ) {
     const { bytesWritten } = await file.write(chunk, at, chunk.length - at);
     at += bytesWritten;

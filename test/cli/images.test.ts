@@ -1,5 +1,6 @@
 // The image commands through the whole command line, the API and a real home in a temporary folder.
-import { readFile, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { lstat, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { writeTar } from '../../shared/tar/write.ts';
@@ -169,6 +170,26 @@ describe('save and load', () => {
     });
     expect(await run(['load'], { stdin: 'nonsense' })).toMatchObject({ code: 1, err: expect.stringContaining('Error: ') });
     expect(await run(['load', '-i', 'one.tar'])).toMatchObject({ code: 1, err: expect.stringContaining('use slipway import') });
+  });
+
+  it('saves through a link and into a pipe, and replaces nothing that is no file', async () => {
+    await made('one', 'app');
+    const at = (name: string) => join(work.path, name);
+    await writeFile(at('real.tar'), 'old');
+    await symlink('real.tar', at('link.tar'));
+    const whole = (await run(['save', 'app'])).bytes;
+    expect(await run(['save', '-o', 'link.tar', 'app'])).toMatchObject({ code: 0, err: '' });
+    expect((await lstat(at('link.tar'))).isSymbolicLink()).toBe(true);
+    expect((await readFile(at('real.tar'))).equals(whole)).toBe(true);
+    execFileSync('mkfifo', [at('pipe')]);
+    const [read, saved] = await Promise.all([readFile(at('pipe')), run(['save', '-o', 'pipe', 'app'])]);
+    expect(saved).toMatchObject({ code: 0, err: '' });
+    expect(read.equals(whole)).toBe(true);
+    expect((await lstat(at('pipe'))).isFIFO()).toBe(true);
+    expect(await run(['save', '-o', '.', 'app'])).toMatchObject({
+      code: 1,
+      err: `Error: cannot write ${work.path}: it is a directory\n`,
+    });
   });
 });
 
