@@ -8,6 +8,7 @@ import type { BuildService } from '../shared/build/service.ts';
 import { Ignore, parseIgnore } from '../shared/context/ignore.ts';
 import { contextRoot, statCacheFile, walkDirectory } from '../shared/context/walk.ts';
 import { SlipwayError } from '../shared/errors.ts';
+import type { LayerRecords } from '../shared/layer/record.ts';
 import type { Platform } from '../shared/oci/platform.ts';
 import { parseReference, withDefaultTag } from '../shared/oci/reference.ts';
 import type { Engine } from './engine.ts';
@@ -18,7 +19,7 @@ import type { WorkflowPorts } from './workflow.ts';
 export interface BuildsOptions {
   readonly root: string;
   readonly parts: ApiParts;
-  readonly engine: () => Promise<Pick<Engine, 'layers' | 'roots' | 'scratch'>>;
+  readonly engine: () => Promise<Pick<Engine, 'layers' | 'records' | 'roots' | 'scratch'>>;
   readonly contexts: () => Promise<ReceivedContexts>;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
@@ -28,7 +29,7 @@ export interface BuildsOptions {
 
 export async function openBuilds({ root, parts, engine, contexts, clock, stored = false }: BuildsOptions): Promise<BuildService> {
   const { blobs, catalog, table } = parts;
-  const { layers, roots, scratch } = await engine();
+  const { layers, records, roots, scratch } = await engine();
   const ports: WorkflowPorts = {
     blobs,
     catalog,
@@ -37,7 +38,7 @@ export async function openBuilds({ root, parts, engine, contexts, clock, stored 
     layers,
     roots,
     scratch,
-    pull: (name, platform, signal) => pull(parts, name, platform, signal),
+    pull: (name, platform, signal) => pull(parts, records, name, platform, signal),
     openContext: async (request, needed, log, signal) => {
       const { context } = request;
       if (context.kind === 'stored') {
@@ -57,15 +58,22 @@ export async function openBuilds({ root, parts, engine, contexts, clock, stored 
   return new StoredBuilds(ports, new BuildRecords({ table, blobs, clock }));
 }
 
-async function pull(parts: ApiParts, name: string, wanted: Platform, signal: AbortSignal): Promise<void> {
-  const { pullImage } = await import('../shared/client/pull.ts');
+/** A base comes in with the tables of contents of its layers: what is copied onto it reads none of them. */
+async function pull(parts: ApiParts, records: LayerRecords, name: string, wanted: Platform, signal: AbortSignal): Promise<void> {
+  const [{ pullImage }, { TocTap }] = await Promise.all([
+    import('../shared/client/pull.ts'),
+    import('../shared/build/toc-tap.ts'),
+  ]);
+  const tap = new TocTap(records);
   const reference = withDefaultTag(parseReference(name));
   const remotes = await parts.remotes();
   await pullImage(parts, remotes.registry(reference.host, reference.path), {
     reference,
     platform: { wanted, strict: true },
+    tap: tap.tap,
     signal,
   });
+  await tap.finish();
 }
 
 async function walkContext(

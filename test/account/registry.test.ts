@@ -65,7 +65,7 @@ beforeAll(async () => {
   image = await putImage(images, [await randomLayer(images, 1_500_000, 'base'), await randomLayer(images, 40_000, 'top')]);
   const large = await putImage(images, [await randomLayer(images, 6_000_000, 'large')]);
   await nameAll(images, { image, large });
-  account = await deployAccount({ anonymousPull: 'public/**' });
+  account = await deployAccount({ settings: { anonymousPull: 'public/**' } });
   admin = `admin:${String((await account.accounts({ do: 'create', name: 'admin' })).password)}`;
 });
 
