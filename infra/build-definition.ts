@@ -128,7 +128,7 @@ export function buildDefinition(parts: DefinitionParts): Record<string, unknown>
               HeartbeatSeconds: parts.heartbeat,
               TimeoutSeconds: parts.runnerTime,
               // Each try has a token of its own, and is another attempt for the launch function.
-              Retry: [patient, ...retry(3)],
+              Retry: [patient, ...retry(5)],
               ResultPath: null,
               // A runner that was lost is stopped for good, and the stage goes on from where it came; the launch function counts.
               Catch: [

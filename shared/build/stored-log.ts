@@ -44,6 +44,8 @@ interface SourceState {
   readonly attempt: number;
   /** Events stored of this attempt. */
   readonly next: number;
+  /** The highest of its own step numbers that was told as done, by any attempt; 0 for none. */
+  readonly done?: number;
   /** Steps that have not ended: the source's own number, the build's number. */
   readonly open: readonly (readonly [number, number])[];
 }
@@ -78,6 +80,12 @@ export interface LogParts {
 
 const lasting = (record: TableRecord): { readonly expires?: number } =>
   record.expires === undefined ? {} : { expires: record.expires };
+
+/** The highest step of a source that its log tells as done, by the source's own number; 0 for none. NOT_FOUND for an unknown build. */
+export async function doneSteps(table: Table, id: string, source: string): Promise<number> {
+  const { value } = await logOf(table, id);
+  return (value as unknown as LogState).sources[source]?.done ?? 0;
+}
 
 /** The state of a build's log. NOT_FOUND for an unknown build. */
 export async function logOf(table: Table, id: string): Promise<TableRecord & { readonly value: Json }> {
@@ -159,7 +167,15 @@ async function appendSome(
     output: draft.output,
     steps: draft.steps,
     ...(draft.cut ? { cut: true as const } : {}),
-    sources: { ...log.sources, [source.name]: { attempt: source.attempt, next: next + taken, open: [...draft.open] } },
+    sources: {
+      ...log.sources,
+      [source.name]: {
+        attempt: source.attempt,
+        next: next + taken,
+        done: Math.max(known?.done ?? 0, draft.done),
+        open: [...draft.open],
+      },
+    },
   };
   if (draft.events.length === 0) {
     await table.put(buildKeys.log(id), asJson(state), { condition: { ifVersion: record.version }, ...lasting(record) });
@@ -173,6 +189,8 @@ async function appendSome(
 class Draft {
   readonly events: BuildEvent[] = [];
   open: Map<number, number> = new Map();
+  /** The highest step that was done in it, by the source's number. */
+  done = 0;
   output: number;
   steps: number;
   cut: boolean;
@@ -236,6 +254,7 @@ class Draft {
       }
     } else {
       this.open.delete(event.id);
+      if (event.type === 'done') this.done = Math.max(this.done, event.id);
     }
     this.#add({ ...event, id }, bytes);
   }

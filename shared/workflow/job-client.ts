@@ -1,7 +1,7 @@
 // The runner's side of the job routes: JSON questions with the job's token, bytes over presigned URLs. No AWS SDK, no other credential.
-import { HttpClient, type Incoming, readBody } from '../client/http.ts';
+import { HttpClient, type Incoming, type Outgoing, readBody } from '../client/http.ts';
 import { count } from '../cost/meter.ts';
-import { isCode, isErrorCode, SlipwayError } from '../errors.ts';
+import { isCode, isErrorCode, SlipwayError, throwIfCancelled } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobStat, ByteRange, Bytes } from '../store/blobs.ts';
 import type { JobTicket } from './job.ts';
@@ -16,6 +16,20 @@ export interface JobClientOptions {
   readonly clock: () => number;
   /** Milliseconds for which a home that cannot be reached is asked again. */
   readonly patience: number;
+  /** Milliseconds before the second, third, ... of the tries at one call. */
+  readonly delays?: readonly number[];
+}
+
+/** The home's functions may be throttled or starting. */
+const usualDelays = [250, 1000, 4000, 10_000];
+
+/** Times that one download may break. */
+const maxBreaks = 8;
+
+/** What is in the way between a runner and the store, which another runner may be spared. */
+function inTheWay(error: unknown): SlipwayError {
+  if (error instanceof SlipwayError && error.code !== 'UPSTREAM') return error;
+  return new SlipwayError('STORE', error instanceof Error ? error.message : String(error), { cause: error });
 }
 
 export class JobClient implements Disposable {
@@ -32,7 +46,7 @@ export class JobClient implements Disposable {
     this.#url = ticket.url.replace(/\/+$/, '');
     this.#token = ticket.token;
     this.#clock = options.clock;
-    this.#http = new HttpClient({ userAgent: `slipway-runner/${options.version}`, delays: [250, 1000, 4000, 10_000] });
+    this.#http = new HttpClient({ userAgent: `slipway-runner/${options.version}`, delays: options.delays ?? usualDelays });
   }
 
   [Symbol.dispose](): void {
@@ -71,33 +85,70 @@ export class JobClient implements Disposable {
     throw refusal(answer, text.toString('utf8'), name);
   }
 
-  /** `undefined` when the home has lost it. DENIED for what is not this job's. */
+  /** `undefined` when the home has lost it. DENIED for what is not this job's. A download that breaks goes on where it was. */
   async open(
     digest: Digest,
     range: ByteRange | undefined,
     signal: AbortSignal | undefined,
   ): Promise<{ readonly size: number; readonly body: Bytes } | undefined> {
+    const known = await this.#readUrl(digest, false, signal);
+    if (known === undefined) return undefined;
+    const { size } = known;
+    const { start, end = size } = range ?? { start: 0 };
+    return { size, body: start === end ? once(new Uint8Array(0)) : this.#body(digest, start, end, size, signal) };
+  }
+
+  async *#body(
+    digest: Digest,
+    start: number,
+    end: number,
+    size: number,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<Uint8Array> {
+    for (let at = start, breaks = 0; at < end; ) {
+      const body = await this.#get(digest, at, end, size, signal);
+      try {
+        for await (const chunk of body) {
+          at += (chunk as Uint8Array).length;
+          yield chunk as Uint8Array;
+        }
+        if (at < end) throw new SlipwayError('STORE', `the store broke off after ${at} of ${size} bytes of ${digest}`);
+      } catch (error) {
+        throwIfCancelled(signal);
+        if (breaks++ >= maxBreaks) throw inTheWay(error);
+      } finally {
+        body.destroy();
+      }
+    }
+  }
+
+  async #get(digest: Digest, start: number, end: number, size: number, signal: AbortSignal | undefined) {
     for (let tries = 0; ; tries++) {
       const known = await this.#readUrl(digest, tries > 0, signal);
-      if (known === undefined) return undefined;
-      const { url, size } = known;
-      const { start, end = size } = range ?? { start: 0 };
-      if (start === end) return { size, body: once(new Uint8Array(0)) };
+      if (known === undefined) throw new SlipwayError('STORE', `${digest} is gone from the home`);
       const whole = start === 0 && end === size;
-      const answer = await this.#http.send({
+      const answer = await this.#send({
         method: 'GET',
-        url: new URL(url),
+        url: new URL(known.url),
         headers: whole ? {} : { range: `bytes=${start}-${end - 1}` },
         ...(signal === undefined ? {} : { signal }),
       });
       count('s3Reads');
       if (answer.status === (whole ? 200 : 206)) {
         count('s3BytesOut', end - start);
-        return { size, body: answer.body };
+        return answer.body;
       }
       answer.body.destroy();
       // An expired URL: one more, with a fresh one.
-      if (tries > 0) throw new SlipwayError('UPSTREAM', `the store answered ${answer.status} for ${digest}`);
+      if (tries > 0) throw new SlipwayError('STORE', `the store answered ${answer.status} for ${digest}`);
+    }
+  }
+
+  async #send(outgoing: Outgoing): Promise<Incoming> {
+    try {
+      return await this.#http.send(outgoing);
+    } catch (error) {
+      throw inTheWay(error);
     }
   }
 
@@ -122,7 +173,7 @@ export class JobClient implements Disposable {
       readonly headers: Readonly<Record<string, string>>;
       readonly id: string;
     }>('blobs/write', blob, signal);
-    const answer = await this.#http.send({
+    const answer = await this.#send({
       method: 'PUT',
       url: new URL(target.url),
       headers: target.headers,
@@ -134,7 +185,7 @@ export class JobClient implements Disposable {
     const text = await readBody(answer, 1 << 20, 'the answer of the store');
     if (answer.status >= 300) {
       throw new SlipwayError(
-        'UPSTREAM',
+        'STORE',
         `the store refused ${blob.digest}: ${answer.status} ${text.toString('utf8').slice(0, 300)}`,
       );
     }

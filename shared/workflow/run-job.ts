@@ -44,6 +44,8 @@ export interface RunnerOptions {
   readonly beat?: number;
   /** Milliseconds after which a home that does not answer is given up, and the job with it. */
   readonly patience?: number;
+  /** Milliseconds before the second, third, ... of the tries at one call. */
+  readonly delays?: readonly number[];
 }
 
 /** Less than the state machine waits for a sign of life (infra/build-definition.ts): then the job is another runner's. */
@@ -57,7 +59,8 @@ export type JobEnd = { readonly state: 'done' } | { readonly state: 'failed' | '
 /** Executes a job. Never rejects: how it ended is answered here, and told to the home where that can be reached. */
 export async function runJob(ticket: JobTicket, options: RunnerOptions): Promise<JobEnd> {
   const patience = options.patience ?? usualPatience;
-  using client = new JobClient(ticket, { version: options.version, clock: options.clock, patience });
+  const { version, clock, delays } = options;
+  using client = new JobClient(ticket, { version, clock, patience, ...(delays === undefined ? {} : { delays }) });
   const meter = new Meter({ clock: () => performance.now() });
   let log: SourceLog | undefined;
   const stop = new AbortController();

@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import type { BuildRecords } from '../build/build-records.ts';
 import { type BuildEvent, eventLog, type StepLog } from '../build/events.ts';
+import { doneSteps } from '../build/stored-log.ts';
 import { type ErrorDocument, errorDocument, isCode, SlipwayError } from '../errors.ts';
 import { workKeys } from '../store/keys.ts';
 import { retrying } from '../store/removal.ts';
@@ -47,8 +48,13 @@ export function takeLog({ table, expires }: LogPlaces, build: string, source: st
     const known = record?.value as KeptPlace | undefined;
     const { attempt = 1, next = 0, started = 0, done = 0 } = known ?? {};
     const free = known === undefined || known.owner === undefined || known.owner === owner;
-    const place: LogPlace = free ? { attempt, next, started, done } : { attempt: attempt + 1, next: 0, started: done, done };
+    let place: LogPlace = { attempt, next, started, done };
     if (known?.owner === owner) return place;
+    if (!free) {
+      // How far the dead one came, only the log itself tells.
+      const told = Math.max(done, await doneSteps(table, build, source));
+      place = { attempt: attempt + 1, next: 0, started: told, done: told };
+    }
     const condition = record === undefined ? ({ ifAbsent: true } as const) : { ifVersion: record.version };
     await table.put(key, asJson({ ...place, owner }), { condition, expires: expires() });
     return place;

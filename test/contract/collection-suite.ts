@@ -13,7 +13,7 @@ import type { Blobs } from '../../shared/store/blobs.ts';
 import { TableCatalog } from '../../shared/store/catalog-table.ts';
 import { collectionKeys, contextKeys, layerKeys } from '../../shared/store/keys.ts';
 import type { Table } from '../../shared/store/table.ts';
-import { noFaults, withFaults } from '../support/faulty.ts';
+import { breakableStores, noFaults } from '../support/faulty.ts';
 import { bytesOf, commitSmall, type Small, smallImage, smallIndex } from '../support/small-images.ts';
 
 export interface CollectionHome extends AsyncDisposable {
@@ -267,8 +267,8 @@ export function collectionSuite(name: string, open: () => Promise<CollectionHome
         for (let number = 1; ; number += scale) {
           const { home, kept, rubbish } = await scene();
           const faults = noFaults();
-          faults.plan = (write) => (write >= number ? when : undefined);
-          const broken = withFaults(faults)(home);
+          faults.plan = ({ write, isWrite }) => (isWrite && write >= number ? when : undefined);
+          const broken = breakableStores(home, faults, { dead: false });
           const parts = collectionParts({ ...broken, clock: at.clock });
           const ended = await runCollection(parts, { grace, oldestWork: async () => undefined }).then(
             () => true,

@@ -22,6 +22,7 @@ import type { Table } from '../../shared/store/table.ts';
 import type { WorkflowPorts } from '../../shared/workflow/steps.ts';
 import { failStep, finishStep, planBuildStep, readyStages, runStageStep } from '../../shared/workflow/steps.ts';
 import { fakeBucket } from './fake-bucket.ts';
+import { breakableStores, type Faults, type Process } from './faulty.ts';
 import { storeHome } from './store-home.ts';
 import { tempFolder } from './temp.ts';
 
@@ -30,6 +31,8 @@ export const project = 'default';
 export interface AccountOptions {
   /** What every port is wrapped in: for counting, and for faults. */
   readonly wrap?: (parts: { readonly blobs: Blobs; readonly table: Table }) => { readonly blobs: Blobs; readonly table: Table };
+  /** What breaks, in every process that has ports of this home. */
+  readonly faults?: Faults;
   readonly pull?: WorkflowPorts['pull'];
   readonly clock?: () => number;
 }
@@ -39,7 +42,7 @@ export async function accountHome(options: AccountOptions = {}) {
   const home = await storeHome(clock);
   const bucket = await fakeBucket(home.blobs);
   const stored = { blobs: bucket.blobs, table: home.table };
-  const { blobs, table } = options.wrap?.(stored) ?? stored;
+  const whole = options.wrap?.(stored) ?? stored;
   const scratchRoot = await tempFolder();
   const pool = new CompressPool(1);
   let count = 0;
@@ -50,7 +53,9 @@ export async function accountHome(options: AccountOptions = {}) {
     return { path, [Symbol.asyncDispose]: async () => undefined };
   };
   /** What a process that has just started would have: nothing is remembered but what is stored. */
-  const fresh = (): WorkflowPorts & { readonly contexts: ContextStore } => {
+  const fresh = (): WorkflowPorts & { readonly contexts: ContextStore; readonly process: Process } => {
+    const process: Process = { dead: false };
+    const { blobs, table } = options.faults === undefined ? whole : breakableStores(whole, options.faults, process);
     const layerRecords = new LayerRecords(table, blobs);
     const contexts = new ContextStore({ blobs, table, project });
     return {
@@ -63,6 +68,7 @@ export async function accountHome(options: AccountOptions = {}) {
       scratch,
       pull: options.pull ?? (async (name) => Promise.reject(new SlipwayError('NOT_FOUND', `${name}: not found`))),
       contexts,
+      process,
       context: async ({ context }) => {
         if (context.kind !== 'stored') throw new SlipwayError('CONTEXT', 'no context');
         const list = await contexts.loadList(context.id as Digest);
@@ -79,8 +85,8 @@ export async function accountHome(options: AccountOptions = {}) {
     root: home.root,
     disk: home,
     bucket,
-    blobs,
-    table,
+    blobs: whole.blobs,
+    table: whole.table,
     fresh,
     async [Symbol.asyncDispose]() {
       await pool[Symbol.asyncDispose]();

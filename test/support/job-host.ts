@@ -9,6 +9,7 @@ import type { JobTicket } from '../../shared/workflow/job.ts';
 import { JobService, type JobSignals } from '../../shared/workflow/job-service.ts';
 import { Launcher, type Machines } from '../../shared/workflow/launcher.ts';
 import type { AccountHome } from './account-home.ts';
+import { breakable, noFaults } from './faulty.ts';
 import { homePorts } from './machine.ts';
 
 export interface JobHost extends AsyncDisposable {
@@ -16,8 +17,10 @@ export interface JobHost extends AsyncDisposable {
   readonly key: Uint8Array;
   /** `METHOD path` of every call. */
   readonly calls: string[];
-  /** Answers instead of the routes, when it does. */
-  hook: ((path: string) => number | undefined) | undefined;
+  /** Tokens whose holders are cut off from the home: their calls come through to nobody. */
+  readonly cut: Set<string>;
+  /** Sees each call first: may answer instead of the routes, or cut its sender off, before or after the call is carried out. */
+  hook: ((path: string, token: string) => number | 'cut' | 'cut after' | undefined) | undefined;
   jobs(): JobService;
   launcher(machines?: Machines): Launcher;
   /** Opens the next attempt at a stage; what executes it is the caller's affair. */
@@ -37,7 +40,10 @@ interface Waiter {
   state: 'open' | 'done' | { readonly code: string; readonly message: string };
 }
 
-export async function jobHost(home: AccountHome): Promise<JobHost> {
+const signalWrites = new Set(['done', 'failed']);
+
+/** `given`: told instead of who waits by `wait`. `faults`: what breaks in telling. */
+export async function jobHost(home: AccountHome, given?: JobSignals, faults = noFaults()): Promise<JobHost> {
   const key = randomBytes(32);
   const waiters = new Map<string, Waiter>();
   const waiter = (token: string): Waiter => {
@@ -49,7 +55,7 @@ export async function jobHost(home: AccountHome): Promise<JobHost> {
     const known = waiter(token);
     if (known.state === 'open') known.state = state;
   };
-  const signals: JobSignals = {
+  const signals: JobSignals = given ?? {
     async alive(token) {
       waiter(token).heard = Date.now();
     },
@@ -57,19 +63,25 @@ export async function jobHost(home: AccountHome): Promise<JobHost> {
     failed: async (token, code, message) => settle(token, { code, message }),
   };
   // Each call is answered by a process that has just started.
-  const jobs = () => new JobService({ ...home.fresh(), signals });
+  const jobs = (ports = home.fresh()) =>
+    new JobService({ ...ports, signals: breakable(signals, 'tasks', signalWrites, faults, ports.process) });
   const nothing: Machines = {
     start: async (_platform, _ticket, name) => name,
     find: async () => undefined,
     stop: async () => undefined,
   };
   const calls: string[] = [];
+  const cut = new Set<string>();
   const server = createServer((request, response) => {
     const answer = async (): Promise<void> => {
       const path = request.url ?? '/';
+      const token = request.headers.authorization?.slice('Bearer '.length) ?? '';
+      if (cut.has(token)) return void response.destroy();
       calls.push(`${request.method} ${path}`);
-      const spoiled = host.hook?.(path);
-      if (spoiled !== undefined) {
+      const spoiled = host.hook?.(path, token);
+      if (typeof spoiled === 'string') cut.add(token);
+      if (spoiled === 'cut') return void response.destroy();
+      if (typeof spoiled === 'number') {
         for await (const _ of request);
         return void response.writeHead(spoiled).end('{}');
       }
@@ -79,7 +91,11 @@ export async function jobHost(home: AccountHome): Promise<JobHost> {
         headers: { get: (name) => (request.headers[name] as string | undefined) ?? null },
         body: request,
       };
-      const { status, headers, body } = await createJobApi({ jobs: jobs(), key, clock: Date.now })(asked);
+      const ports = home.fresh();
+      const { status, headers, body } = await createJobApi({ jobs: jobs(ports), key, clock: Date.now })(asked);
+      // As API Gateway says it of a function that died.
+      if (spoiled === 'cut after') return void response.destroy();
+      if (ports.process.dead) return void response.writeHead(502).end('{"message":"Internal server error"}');
       response.writeHead(status, headers).end(body as Uint8Array);
     };
     answer().catch(() => response.destroy());
@@ -93,8 +109,9 @@ export async function jobHost(home: AccountHome): Promise<JobHost> {
     origin,
     key,
     calls,
+    cut,
     hook: undefined,
-    jobs,
+    jobs: () => jobs(),
     launcher: (machines = nothing) => new Launcher({ ...home.fresh(), machines, key, url: origin }),
     async open(build, stage, name) {
       count += 1;

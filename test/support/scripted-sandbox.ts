@@ -19,6 +19,8 @@ export interface ScriptedSandbox extends Sandbox {
   readonly specs: RunSpec[];
   /** Resolves when a script says NAME. */
   said(name: string): Promise<void>;
+  /** Lets scripts go on that wait for NAME. */
+  release(name: string): void;
 }
 
 export function scriptedSandbox(): ScriptedSandbox {
@@ -81,6 +83,7 @@ export function scriptedSandbox(): ScriptedSandbox {
     ran,
     specs,
     said: (name) => gate(name).promise,
+    release: (name) => gate(name).resolve(),
     async run(spec, options = {}) {
       throwIfCancelled(options.signal);
       // As overlayfs answers: ELOOP.
