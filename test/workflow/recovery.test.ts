@@ -1,87 +1,19 @@
 import { expect, test, vi } from 'vitest';
 import { jobKeys } from '../../shared/store/keys.ts';
-import { eventsOf, project, requestOf, sendContext, startBuild } from '../support/account-home.ts';
-import { type AccountWorld, accountWorld } from '../support/account-world.ts';
+import { eventsOf } from '../support/account-home.ts';
+import { accountWorld } from '../support/account-world.ts';
 import { whyNoRoot } from '../support/roots.ts';
+import { questionOf, startTwoRuns, stepsOfTwoRuns, toldOf } from '../support/two-runs.ts';
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 120000 });
 
 // Layers are unpacked with their owners.
 const why = whyNoRoot('busybox');
 
-const files = { 'app/main.js': 'go()' };
-/** The second RUN waits for the test where it is asked to. */
-const dockerfile = (second: string) =>
-  `FROM scratch AS one\nCOPY app /one\nRUN write /made hello; print first\nRUN print second; ${second}; write /again x\nFROM scratch\nCOPY --from=one / /\n`;
-
-async function started(world: AccountWorld, text: string): Promise<string> {
-  const context = { kind: 'stored' as const, id: await sendContext(world.home.fresh(), files), project };
-  return startBuild(world.home, requestOf(text, { context, noCache: true }));
-}
-
-const nameOf = (call: string): string => call.replace(/^POST \/api\/v1\/jobs\/[^/]+\/\d+\//, '');
-
-/** What the log says of the stage with RUNs. */
-async function toldOf(world: AccountWorld, id: string) {
-  const events = await eventsOf(world.home, id);
-  const names = new Map(events.flatMap((e) => (e.type === 'started' ? [[e.id, e.name] as const] : [])));
-  const done = events.flatMap((e) => (e.type === 'done' && names.get(e.id)?.startsWith('[one') ? [names.get(e.id)] : []));
-  const interrupted = events.flatMap((e) => (e.type === 'cancelled' ? [names.get(e.id)] : []));
-  return { events, done, interrupted };
-}
-
-const steps = ['FROM scratch', 'COPY app /one', 'RUN write', 'RUN print'].map((step) => expect.stringContaining(step));
-
-test.skipIf(why)('a runner that is lost at any of its calls is stopped and replaced, and its log goes on', async () => {
-  await using world = await accountWorld({ silence: 500 });
-  const { host, fleet } = world;
-  const text = dockerfile('print more');
-  const right = await world.build(await started(world, text));
-  expect(right.failure).toBeUndefined();
-  const calls = host.calls.map(nameOf).filter((name) => name !== 'heartbeat');
-  expect(calls).toEqual(expect.arrayContaining(['claim', 'lookup', 'blobs/write', 'blobs/confirm', 'save', 'log', 'complete']));
-  let lost = 0;
-  let replaced = 0;
-  for (const when of ['cut', 'cut after'] as const) {
-    for (let at = 1; ; at++) {
-      const id = await started(world, text);
-      let count = 0;
-      let first: string | undefined;
-      host.hook = (path, token) => {
-        first ??= token;
-        if (token !== first || nameOf(`POST ${path}`) === 'heartbeat') return undefined;
-        count += 1;
-        return count === at ? when : undefined;
-      };
-      const before = fleet.started.length;
-      const build = await world.build(id);
-      host.hook = undefined;
-      const { state, failure, image } = build;
-      expect({ when, at, state, failure, image }).toEqual({
-        when,
-        at,
-        state: 'succeeded',
-        failure: undefined,
-        image: right.image,
-      });
-      expect([...fleet.running]).toEqual([]);
-      const { done } = await toldOf(world, id);
-      // Each step is told as done once, whoever did it.
-      expect({ when, at, done }).toEqual({ when, at, done: steps });
-      if (count < at) break;
-      lost += 1;
-      if (fleet.started.length > before + 1) replaced += 1;
-    }
-  }
-  expect(lost).toBeGreaterThan(16);
-  // One that was lost after its last RUN had been kept needs no other.
-  expect(replaced).toBeGreaterThan(lost - 8);
-});
-
 test.skipIf(why)('what a lost runner says when it is heard again changes nothing', async () => {
   await using world = await accountWorld({ silence: 2000 });
   const { home, host, fleet, sandbox } = world;
-  const id = await started(world, dockerfile('say here; wait on'));
+  const id = await startTwoRuns(world, 'say here; wait on');
   const building = world.build(id);
   await sandbox.said('here');
   const printed = async () => (await eventsOf(home, id)).some((e) => e.type === 'log' && e.text.includes('second'));
@@ -111,7 +43,7 @@ test.skipIf(why)('what a lost runner says when it is heard again changes nothing
   expect(build).toMatchObject({ state: 'succeeded', execution: 'SUCCEEDED' });
   const { interrupted, done, events } = await toldOf(world, id);
   expect(interrupted).toEqual([expect.stringContaining('RUN print second')]);
-  expect(done).toEqual(steps);
+  expect(done).toEqual(stepsOfTwoRuns);
   expect(events.some((e) => e.type === 'note' && e.text.includes('started again'))).toBe(true);
   // The first RUN was not done again.
   expect(sandbox.ran.filter((command) => command.includes('write /made'))).toHaveLength(1);
@@ -123,8 +55,8 @@ test.skipIf(why)(
   async () => {
     await using world = await accountWorld({ silence: 100 });
     const { host, fleet } = world;
-    host.hook = (path) => (nameOf(`POST ${path}`) === 'claim' ? undefined : 'cut');
-    const id = await started(world, dockerfile('print more'));
+    host.hook = (path) => (questionOf(`POST ${path}`) === 'claim' ? undefined : 'cut');
+    const id = await startTwoRuns(world, 'print more');
     const build = await world.build(id);
     expect(build).toMatchObject({
       state: 'failed',
@@ -139,7 +71,7 @@ test.skipIf(why)(
 test.skipIf(why)('a runner that can reach nobody gives up by itself', async () => {
   await using world = await accountWorld({ silence: 60_000 });
   const { host, fleet, sandbox } = world;
-  const id = await started(world, dockerfile('say here; hang'));
+  const id = await startTwoRuns(world, 'say here; hang');
   const building = world.build(id);
   await sandbox.said('here');
   const [machine] = fleet.running.values();
@@ -164,7 +96,7 @@ test.skipIf(why)('machines that are refused for now are asked for again, and not
     refusals += 1;
     if (refusals <= 6) throw new SlipwayError('TOO_MANY_REQUESTS', 'InsufficientCapacityException');
   };
-  const build = await world.build(await started(world, dockerfile('print more')));
+  const build = await world.build(await startTwoRuns(world, 'print more'));
   // Not counted among the runners that were lost.
   expect(build).toMatchObject({ state: 'succeeded' });
   expect(fleet.started).toHaveLength(1);

@@ -7,7 +7,7 @@ import { LayerRecords } from '../../shared/layer/record.ts';
 import type { Digest } from '../../shared/oci/digest.ts';
 import { parseReference } from '../../shared/oci/reference.ts';
 import type { Blobs } from '../../shared/store/blobs.ts';
-import { workKeys } from '../../shared/store/keys.ts';
+import { buildKeys, workKeys } from '../../shared/store/keys.ts';
 import { failStep, finishStep, planBuildStep, planOf, readyStages, runStageStep } from '../../shared/workflow/steps.ts';
 import {
   type AccountHome,
@@ -150,7 +150,9 @@ test('with --no-cache a stage is built anew, but not again by its second process
     await runStageStep(id, 0, home.fresh());
     const copy = (await eventsOf(home, id)).filter((e) => e.type === 'done');
     expect(copy.at(-1)).not.toHaveProperty('cached');
-    // As if the first process had died while it had the log.
+    // As if the first process had died while it had the log, and had told nothing yet.
+    const log = await home.disk.table.get(buildKeys.log(id));
+    await home.disk.table.put(buildKeys.log(id), { ...(log!.value as object), sources: {} });
     await home.disk.table.put(workKeys.log(id, 'stage-0'), { attempt: 1, next: 0, started: 0, done: 0, owner: 'who died' });
     await runStageStep(id, 0, home.fresh());
     expect((await eventsOf(home, id)).filter((e) => e.type === 'done').at(-1)).toMatchObject({ cached: true });
