@@ -79,7 +79,7 @@ test.skipIf(why)('a runner that can reach nobody gives up by itself', async () =
   // The fleet's runners wait for a second.
   expect(await machine!.ended).toMatchObject({
     state: 'lost',
-    error: { code: 'UPSTREAM', message: expect.stringContaining('not heard of') },
+    error: { code: 'UPSTREAM', message: expect.stringContaining('has not answered for') },
   });
   await world.home.fresh().records.requestCancel(id);
   for (const token of world.tasks.waiting) await world.tasks.signals.failed(token, 'CANCELLED', 'cancelled');
