@@ -35,7 +35,10 @@ export function watchExhaustion(sandbox: Sandbox, folder: string): Sandbox {
       const disk = fullDisk(folder);
       if (killed > 0) {
         const what = killed === 1 ? 'a process' : `${killed} processes`;
-        return { ...result, hint: `The runner ran out of memory (${size(totalmem())}), and the kernel killed ${what}. ${more}` };
+        return {
+          ...result,
+          hint: `The runner ran out of memory (${size(Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY))}), and the kernel killed ${what}. ${more}`,
+        };
       }
       if (disk !== undefined) return { ...result, hint: `The runner's disk is full (${disk}). ${more}` };
       return result;

@@ -18,6 +18,8 @@ export interface JobClientOptions {
   readonly patience: number;
   /** Milliseconds before the second, third, ... of the tries at one call. */
   readonly delays?: readonly number[];
+  /** Waits; for tests. */
+  readonly sleep?: (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
 }
 
 /** The home's functions may be throttled or starting. */
@@ -42,11 +44,13 @@ export class JobClient implements Disposable {
   readonly #patience: number;
 
   constructor(ticket: JobTicket, options: JobClientOptions) {
+    const sleep = options.sleep === undefined ? {} : { sleep: options.sleep };
     this.#patience = options.patience;
     this.#url = ticket.url.replace(/\/+$/, '');
     this.#token = ticket.token;
     this.#clock = options.clock;
-    this.#http = new HttpClient({ userAgent: `slipway-runner/${options.version}`, delays: options.delays ?? usualDelays });
+    const delays = options.delays ?? usualDelays;
+    this.#http = new HttpClient({ userAgent: `slipway-runner/${options.version}`, delays, ...sleep });
   }
 
   [Symbol.dispose](): void {
@@ -69,15 +73,15 @@ export class JobClient implements Disposable {
     }
   }
 
-  /** Without patience. */
-  async askOnce<T>(name: string, body: unknown, signal?: AbortSignal): Promise<T> {
+  /** Without patience; `repeatable`: with the few tries of an ordinary request. */
+  async askOnce<T>(name: string, body: unknown, signal?: AbortSignal, repeatable = true): Promise<T> {
     const bytes = Buffer.from(JSON.stringify(body));
     const answer = await this.#http.send({
       method: 'POST',
       url: new URL(`${this.#url}/${name}`),
       headers: { authorization: `Bearer ${this.#token}`, 'content-type': 'application/json' },
       body: { size: bytes.length, open: async () => once(bytes) },
-      repeatable: true,
+      repeatable,
       ...(signal === undefined ? {} : { signal }),
     });
     const text = await readBody(answer, maxAnswer, `the answer to ${name}`);

@@ -53,6 +53,8 @@ const usualPatience = 9 * 60_000;
 /** A beat is worth nothing when it comes late; and how long a job that has ended may take to say so. */
 const beatTime = 20_000;
 const lastWords = 60_000;
+/** The same, for a job that ended because nobody answers. */
+const lastTry = 5_000;
 
 export type JobEnd = { readonly state: 'done' } | { readonly state: 'failed' | 'lost'; readonly error: SlipwayError };
 
@@ -82,7 +84,7 @@ export async function runJob(ticket: JobTicket, options: RunnerOptions): Promise
   } catch (error) {
     const known = asRunners(stop.signal.aborted ? stop.signal.reason : error, options.root);
     // Whoever stops a machine waits for it only so long.
-    const last = AbortSignal.timeout(lastWords);
+    const last = AbortSignal.timeout(isCode(stop.signal.reason, 'UPSTREAM') ? lastTry : lastWords);
     try {
       await Promise.race([log?.flush(), aborted(last)]);
       const place = log === undefined ? { next: 0, started: 0, done: 0 } : placeOf(log);
@@ -128,7 +130,12 @@ async function beat(heart: Heart): Promise<void> {
   if (heart.busy || stop.signal.aborted) return;
   heart.busy = true;
   try {
-    const { cancelled } = await client.askOnce<{ readonly cancelled: boolean }>('heartbeat', {}, AbortSignal.timeout(beatTime));
+    const { cancelled } = await client.askOnce<{ readonly cancelled: boolean }>(
+      'heartbeat',
+      {},
+      AbortSignal.timeout(beatTime),
+      false,
+    );
     heart.heard = clock();
     heart.missed = 0;
     if (cancelled) stop.abort(new SlipwayError('CANCELLED', 'cancelled'));

@@ -1,9 +1,9 @@
 // A machine of a cloud to run programs on: this one, with a network, a resolver and folders for data of its own, and a cloud around it that
 // hands out credentials to whoever reaches it. Gone with the test. Needs root.
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { MachineSettings } from './machine-process.ts';
 import { fastTemp } from './sandboxed.ts';
 
@@ -12,6 +12,8 @@ export interface Machine extends AsyncDisposable {
   readonly hits: readonly string[];
   /** Starts a program on it. */
   spawn(command: string, args: readonly string[], options: SpawnOptions): ChildProcess;
+  /** What a script of sh prints on it. */
+  output(script: string): Promise<string>;
   /** The socket through which a port of the machine's loopback is reached, if it was named in `in`. */
   socket(port: number): string;
   /** Of its namespaces: `net` and `mnt`. */
@@ -28,7 +30,14 @@ export interface MachineOptions {
   readonly in?: readonly number[];
   /** Size of its disk for data (/var/lib), as mount(8) has it. */
   readonly disk?: string;
+  /** Bytes of memory for all that is started on it; see `memoryLimits`. */
+  readonly memory?: number;
 }
+
+const memoryGroups = '/sys/fs/cgroup/memory';
+/** Why memory cannot be limited here, or undefined. For `test.skipIf(...)`. */
+export const whyNoMemoryLimit = (): string | undefined =>
+  existsSync(join(memoryGroups, 'memory.limit_in_bytes')) ? undefined : 'needs the memory controller of control groups v1';
 
 const program = join(import.meta.dirname, 'machine-process.ts');
 
@@ -62,6 +71,11 @@ export async function startMachine(options: MachineOptions = {}): Promise<Machin
   });
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
   const hits: string[] = [];
+  const group = options.memory === undefined ? undefined : join(memoryGroups, basename(folder));
+  if (group !== undefined) {
+    mkdirSync(group);
+    writeFileSync(join(group, 'memory.limit_in_bytes'), String(options.memory));
+  }
   let errors = '';
   child.stderr.on('data', (chunk: Buffer) => {
     errors += chunk.toString();
@@ -82,6 +96,7 @@ export async function startMachine(options: MachineOptions = {}): Promise<Machin
     child.stdin.end();
     await ended;
     for (const server of servers) server.close();
+    if (group !== undefined) rmdirSync(group);
     rmSync(folder, { recursive: true, force: true });
   };
   try {
@@ -90,12 +105,26 @@ export async function startMachine(options: MachineOptions = {}): Promise<Machin
     await dispose();
     throw error;
   }
+  const enter = ['nsenter', `--net=/proc/${child.pid}/ns/net`, `--mount=/proc/${child.pid}/ns/mnt`, '--wdns=/', '--'];
+  const words = group === undefined ? enter : ['sh', '-c', `echo $$ >${group}/cgroup.procs && exec "$@"`, 'sh', ...enter];
+  const start = (command: string, args: readonly string[], spawnOptions: SpawnOptions): ChildProcess => {
+    const [file = '', ...before] = words;
+    return spawn(file, [...before, command, ...args], spawnOptions);
+  };
   return {
     hits,
-    spawn(command, args, spawnOptions) {
-      const enter = [`--net=/proc/${child.pid}/ns/net`, `--mount=/proc/${child.pid}/ns/mnt`, '--wdns=/', '--'];
-      return spawn('nsenter', [...enter, command, ...args], spawnOptions);
-    },
+    spawn: start,
+    output: (script) =>
+      new Promise((resolve) => {
+        // Nothing of this process's environment: not its proxies either.
+        const env = { PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
+        const shell = start('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'pipe'], env });
+        let text = '';
+        shell.stdout?.on('data', (chunk: Buffer) => {
+          text += chunk.toString();
+        });
+        shell.once('close', () => resolve(text));
+      }),
     socket: (port) => join(folder, `in-${port}`),
     namespace: (kind) => `/proc/${child.pid}/ns/${kind}`,
     [Symbol.asyncDispose]: dispose,

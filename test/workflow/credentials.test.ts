@@ -10,7 +10,7 @@ import { accountHome, drive, eventsOf, project, requestOf, sendContext, startBui
 import { busyboxImage, busyboxReference } from '../support/base-images.ts';
 import { fakeServices } from '../support/fake-runner-services.ts';
 import { jobHost } from '../support/job-host.ts';
-import { homePorts, type Machine } from '../support/machine.ts';
+import { homePorts } from '../support/machine.ts';
 import { canaries, internetAddress, runtimeApi } from '../support/machine-process.ts';
 import { whyNoRoot } from '../support/roots.ts';
 import { eventually } from '../support/sandboxed.ts';
@@ -63,19 +63,6 @@ const spy = (ports: readonly number[]): string =>
     ask(internetAddress, 80, 'GET /packages'),
   ].join('\n');
 
-const outputOf = (machine: Machine, script: string): Promise<string> =>
-  new Promise((resolve) => {
-    const child = machine.spawn('busybox', ['sh', '-c', script], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH },
-    });
-    let text = '';
-    child.stdout?.on('data', (chunk: Buffer) => {
-      text += chunk.toString();
-    });
-    child.once('close', () => resolve(text));
-  });
-
 let program: string;
 beforeAll(() => {
   program = mkdtempSync(join(tmpdir(), 'slw-runner-'));
@@ -114,7 +101,7 @@ test.skipIf(why).each([
       tokens.push(ticket.token);
       const runner = services.runner(handle)!;
       // A plain process of the same machine gets all of it, while the job is on its way.
-      plain = await outputOf(runner.machine, endpoints.join('; ').replaceAll('| nc -w 1', '| busybox nc -w 10'));
+      plain = await runner.machine.output(endpoints.join('; ').replaceAll('| nc -w 1', '| busybox nc -w 10'));
       await eventually(() => runner.machine.hits.length >= endpoints.length, 'each endpoint was asked');
       before = [...runner.machine.hits];
       await host.wait('waiter');
