@@ -40,6 +40,7 @@ export function costLine({ usage = {}, cost }: Pick<BuildFacts, 'usage' | 'cost'
   ];
   const { date, region } = cost.prices;
   const where = cost.region === undefined ? '' : `; built in ${cost.region}`;
-  const without = cost.unpriced.length === 0 ? '' : `, not priced: ${cost.unpriced.join(', ')}`;
+  const unpriced = new Set(cost.unpriced.map((name) => (name.startsWith('microvmBurst') ? 'vm burst' : name)));
+  const without = unpriced.size === 0 ? '' : `, not priced: ${[...unpriced].join(', ')}`;
   return `cost  ${dollars(cost.nanoDollars)} estimated (prices of ${date}, ${region}${where}${without})  ${parts.join(', ')}`;
 }

@@ -3,12 +3,11 @@
 import { UsageRecords } from '../shared/build/usage-records.ts';
 import type { RunnerUse } from '../shared/cost/usage.ts';
 import type { Table } from '../shared/store/table.ts';
+import { milliVcpuOf } from '../shared/workflow/burst.ts';
 import type { Machines } from '../shared/workflow/launcher.ts';
 import type { Environment } from './environment.ts';
 import { logUncounted } from './log.ts';
 
-/** A MicroVM has half a vCPU for each GB of its baseline. */
-const milliVcpuPerMib = 1000 / 2048;
 const defaultMemory = 2048;
 
 /** `handle`: as `Machines` names a machine. */
@@ -19,7 +18,7 @@ export function sizeOf(
 ): Pick<RunnerUse, 'kind' | 'mib' | 'milliVcpu' | 'size'> {
   if (handle.startsWith('microvm:')) {
     const mib = Number(env.SLIPWAY_MICROVM_MEMORY) || defaultMemory;
-    return { kind: 'microvm', mib, milliVcpu: Math.round(mib * milliVcpuPerMib) };
+    return { kind: 'microvm', mib, milliVcpu: milliVcpuOf(mib) };
   }
   const type = /^BUILD_GENERAL1_(\w+)$/.exec(env.SLIPWAY_CODEBUILD_SIZE ?? 'BUILD_GENERAL1_MEDIUM')?.[1];
   const architecture = platform.split('/')[1] === 'arm64' ? 'Arm64' : 'X64';

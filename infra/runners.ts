@@ -172,7 +172,8 @@ export class Runners extends Construct {
           terminateTimeoutInSeconds: 30,
         },
       },
-      environmentVariables: [],
+      // What is billed apart is what goes above this. Frozen into the snapshot: nothing secret here.
+      environmentVariables: [{ key: 'SLIPWAY_MICROVM_MEMORY', value: String(microvmMemory) }],
       egressNetworkConnectors: [connectorArn('INTERNET_EGRESS')],
       logging: { cloudWatch: { logGroup: log.logGroupName } },
     });

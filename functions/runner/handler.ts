@@ -10,6 +10,7 @@ import { inUserNamespace } from '../../shared/sandbox/machine.ts';
 import { openRunNetwork } from '../../shared/sandbox/run-network.ts';
 import { trySandbox } from '../../shared/sandbox/self-test.ts';
 import { version } from '../../shared/version.ts';
+import { milliVcpuOf, watchBurst } from '../../shared/workflow/burst.ts';
 import type { JobTicket } from '../../shared/workflow/job.ts';
 import { hookPrefix, RunHooks, ticketOf } from '../../shared/workflow/run-hooks.ts';
 import { type JobEnd, runJob } from '../../shared/workflow/run-job.ts';
@@ -19,6 +20,8 @@ const maxPayload = 64 * 1024;
 /** Milliseconds for which a machine whose job has ended waits to be terminated; then it ends itself. */
 const linger = Number(env.SLIPWAY_RUNNER_LINGER ?? 60_000);
 const hooksPort = Number(env.SLIPWAY_RUNNER_PORT ?? 9000);
+/** MiB of a MicroVM's baseline; its image says. */
+const baseline = Number(env.SLIPWAY_MICROVM_MEMORY ?? 0);
 const job = env.SLIPWAY_JOB;
 delete env.SLIPWAY_JOB;
 
@@ -65,6 +68,7 @@ async function execute(ticket: JobTicket, signal: AbortSignal): Promise<JobEnd> 
       version,
       clock: Date.now,
       signal,
+      ...(baseline > 0 ? { watch: (meter) => watchBurst(meter, { mib: baseline, milliVcpu: milliVcpuOf(baseline) }) } : {}),
       ...(env.SLIPWAY_RUNNER_BEAT === undefined ? {} : { beat: Number(env.SLIPWAY_RUNNER_BEAT) }),
       ...(env.SLIPWAY_RUNNER_PATIENCE === undefined ? {} : { patience: Number(env.SLIPWAY_RUNNER_PATIENCE) }),
     });

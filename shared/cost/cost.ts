@@ -31,7 +31,7 @@ export interface Cost {
 export const notCounted: readonly string[] = [
   'sending the context',
   'CloudFront requests and the authorizer',
-  'MicroVM use above the baseline, and reading its snapshot',
+  'reading the snapshot of a MicroVM',
   'CloudWatch logs, metrics and traces',
   'requests of functions to KMS and Secrets Manager',
   'disk of functions above 512 MiB',

@@ -9,6 +9,8 @@ export const priced = {
   lambdaX64MibMs: { price: 'lambdaX64GbSecond', unit: 1_024_000n },
   microvmMilliVcpuMs: { price: 'microvmVcpuSecond', unit: 1_000_000n },
   microvmMibMs: { price: 'microvmGbSecond', unit: 1_024_000n },
+  microvmBurstMilliVcpuMs: { price: 'microvmBurstVcpuSecond', unit: 1_000_000n },
+  microvmBurstMibMs: { price: 'microvmBurstGbSecond', unit: 1_024_000n },
   codebuildX64SmallMinutes: { price: 'codebuildX64SmallMinute', unit: 1n },
   codebuildX64MediumMinutes: { price: 'codebuildX64MediumMinute', unit: 1n },
   codebuildX64LargeMinutes: { price: 'codebuildX64LargeMinute', unit: 1n },
@@ -42,7 +44,7 @@ export interface PriceTable {
 /**
  * us-east-1. Sources: the pricing pages of Lambda, Step Functions and API Gateway; for MicroVMs the prices at launch as reported; S3,
  * DynamoDB and CodeBuild as generally known. None was confirmed on a bill. CodeBuild's arm64 machines but the small one, and all from
- * xlarge on, are left out: no source was at hand.
+ * xlarge on, are left out, as is what a MicroVM bursts above its baseline: no source was at hand.
  */
 export const listPrices: PriceTable = {
   date: '2026-11-23',

@@ -8,6 +8,7 @@
  * | lambdaRequests | invocations of functions |
  * | lambdaArm64MibMs, lambdaX64MibMs | configured memory in MiB times duration in ms |
  * | microvmMilliVcpuMs, microvmMibMs | baseline of a MicroVM times ms, whole seconds |
+ * | microvmBurstMilliVcpuMs, microvmBurstMibMs | what it used above that, times ms |
  * | codebuildX64MediumMinutes, ... | minutes begun, by architecture and size |
  * | runnerMs | from the start of a runner to its stop, not rounded |
  * | s3Reads, s3Writes, s3Frees | GET and HEAD; PUT, POST, COPY and LIST; DELETE, which costs nothing |

@@ -42,9 +42,12 @@ export const confirmBody = z.object({ id: z.string(), digest, size: count });
 export const bodiesBody = z.object({ digests: z.array(digest).check(z.maxLength(5000)) });
 export const logBody = z.object({ first: count, events: z.array(z.unknown()).check(z.maxLength(10_000)) });
 const place = z.object({ next: count, started: count, done: count });
-/** At most what a runner can have counted (job-client.ts); a part of an estimate, so nothing is decided by it. */
+/** What a runner counts (job-client.ts, burst.ts); a part of an estimate, so nothing is decided by it. */
 const amount = z.int().check(z.nonnegative(), z.lte(2 ** 45));
-const counted = z.record(z.string().check(z.regex(/^s3(Reads|Writes|BytesIn|BytesOut)$/)), amount);
+const counted = z.record(
+  z.string().check(z.regex(/^(s3(Reads|Writes|BytesIn|BytesOut)|microvmBurst(MilliVcpuMs|MibMs))$/)),
+  amount,
+);
 /** What a runner says it used. Anything else in its place is left out: no build fails for its numbers. */
 export const jobUsage = z.object({
   usage: counted,

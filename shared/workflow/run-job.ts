@@ -46,6 +46,8 @@ export interface RunnerOptions {
   readonly patience?: number;
   /** Milliseconds before the second, third, ... of the tries at one call. */
   readonly delays?: readonly number[];
+  /** Counts what the machine uses while the job lasts. */
+  readonly watch?: (meter: Meter) => Disposable;
 }
 
 /** Less than the state machine waits for a sign of life (infra/build-definition.ts): then the job is another runner's. */
@@ -64,6 +66,7 @@ export async function runJob(ticket: JobTicket, options: RunnerOptions): Promise
   const { version, clock, delays } = options;
   using client = new JobClient(ticket, { version, clock, patience, ...(delays === undefined ? {} : { delays }) });
   const meter = new Meter({ clock: () => performance.now() });
+  using _ = options.watch?.(meter);
   let log: SourceLog | undefined;
   const stop = new AbortController();
   const over = new AbortController();

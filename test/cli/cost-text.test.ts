@@ -52,6 +52,10 @@ describe('the line at the end of a build', () => {
     );
   });
 
+  test('says once that what a MicroVM bursts has no price', () => {
+    expect(costLine(facts({ microvmBurstMilliVcpuMs: 5, microvmBurstMibMs: 5 }))).toContain('us-east-1, not priced: vm burst)');
+  });
+
   test('is none where nothing is charged for', () => {
     expect(costLine({})).toBeUndefined();
   });

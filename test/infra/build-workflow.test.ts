@@ -129,7 +129,7 @@ describe('the stack', () => {
     template.hasResourceProperties('AWS::Lambda::MicrovmImage', {
       AdditionalOsCapabilities: ['ALL'],
       CpuConfigurations: [{ Architecture: 'ARM_64' }],
-      EnvironmentVariables: [],
+      EnvironmentVariables: [{ Key: 'SLIPWAY_MICROVM_MEMORY', Value: '2048' }],
       Hooks: {
         Port: 9000,
         MicrovmHooks: Match.objectLike({ Run: 'ENABLED', Resume: 'ENABLED', Suspend: 'ENABLED', Terminate: 'ENABLED' }),
