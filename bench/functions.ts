@@ -17,6 +17,8 @@ const environment = {
   AWS_REGION: 'us-east-1',
   SLIPWAY_TABLE: 'table',
   SLIPWAY_BUCKET: 'bucket',
+  SLIPWAY_COLLECT_AFTER_DAYS: '14',
+  SLIPWAY_COLLECT_EVERY_DAYS: '1',
   SLIPWAY_TOKEN_SECRET: 'secret',
   SLIPWAY_AUDIENCE: 'registry.example',
   SLIPWAY_MACHINE: 'arn:aws:states:us-east-1:123456789012:stateMachine:builds',

@@ -12,4 +12,11 @@ export function required(env: Environment, name: string): string {
   });
 }
 
+/** A number of days, in milliseconds. INTERNAL when it is none. */
+export function days(env: Environment, name: string): number {
+  const count = Number(required(env, name));
+  if (count > 0) return count * 24 * 3600_000;
+  throw new SlipwayError('INTERNAL', `the environment variable ${name} is no number of days`);
+}
+
 export const listOf = (text: string | undefined): readonly string[] => (text ?? '').split(',').filter((one) => one !== '');

@@ -29,4 +29,4 @@ function shown(error: unknown, depth = 0): unknown {
   };
 }
 
-const writeLine = (line: object): boolean => process.stderr.write(`${JSON.stringify(line)}\n`);
+export const writeLine = (line: object): boolean => process.stderr.write(`${JSON.stringify(line)}\n`);

@@ -1,7 +1,7 @@
 // Deploys Slipway alone: `npx cdk deploy`. What a team wants otherwise is said in cdk.json's context or by `-c name=value`; whoever
 // wants more puts the construct into an app of their own.
 import { readFileSync } from 'node:fs';
-import { App, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
+import { App, Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { HostedZone } from 'aws-cdk-lib/aws-route53';
 import { AwsSolutionsChecks } from 'cdk-nag';
@@ -21,6 +21,7 @@ const settings = [
   'runAmd64',
   'platform',
   'prices',
+  'collectAfterDays',
   'localUrl',
   'localRunners',
 ] as const;
@@ -80,6 +81,15 @@ function builds(): Pick<SlipwayProps, 'runners' | 'platform' | 'prices'> {
   };
 }
 
+function collection(): Pick<SlipwayProps, 'collection'> {
+  const said = setting('collectAfterDays');
+  if (said === undefined) return {};
+  if (said === 'never') return { collection: false };
+  const days = Number(said);
+  if (Number.isInteger(days) && days > 0) return { collection: { after: Duration.days(days) } };
+  throw new Error(`-c collectAfterDays=${said}: a whole number of days, or never, is expected`);
+}
+
 /** What emulators need to be told, and what they have no service for (docs/verified.md). */
 function emulated(): SlipwayProps {
   const runners = setting('localRunners');
@@ -97,6 +107,7 @@ function emulated(): SlipwayProps {
 
 const props: SlipwayProps = {
   ...builds(),
+  ...collection(),
   front: front(),
   anonymousPull: (setting('anonymousPull') ?? '').split(',').filter((pattern) => pattern !== ''),
   accountLogRole: setting('accountLogRole') !== 'false',

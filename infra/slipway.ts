@@ -5,6 +5,7 @@ import type { IKey } from 'aws-cdk-lib/aws-kms';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { BuildWorkflow, type Prices } from './build-workflow.ts';
+import { Collection, type CollectionProps } from './collection.ts';
 import { Front, type FrontProps } from './front.ts';
 import { grantAccounts, grantObjects, grantRecords, Program } from './functions.ts';
 import { Monitoring } from './monitoring.ts';
@@ -41,6 +42,8 @@ export interface SlipwayProps {
   readonly stagesAtOnce?: number;
   /** What the cost of builds is estimated with. List prices of us-east-1 when absent. */
   readonly prices?: Prices;
+  /** When what nothing needs any more is taken away. `false`: never. After 14 unused days when absent. */
+  readonly collection?: CollectionProps | false;
   /** More variables for every function: for emulators, which need to be told more. */
   readonly functionEnvironment?: Readonly<Record<string, string>>;
 }
@@ -52,6 +55,8 @@ export class Slipway extends Construct {
   readonly runners: Runners;
   readonly builds: BuildWorkflow;
   readonly monitoring: Monitoring;
+  /** Absent where nothing is collected. */
+  readonly collection: Collection | undefined;
   /** Creates and removes accounts; whoever may invoke it may let people in. */
   readonly accounts: Program;
 
@@ -114,6 +119,12 @@ export class Slipway extends Construct {
       ...(props.prices === undefined ? {} : { prices: props.prices }),
     });
 
+    const { collection = {} } = props;
+    this.collection =
+      collection === false
+        ? undefined
+        : new Collection(this, 'Collection', { ...collection, storage: this.storage, environment, logRetention });
+
     this.api = new RegistryApi(this, 'Api', {
       registry,
       token,
@@ -134,7 +145,13 @@ export class Slipway extends Construct {
     this.monitoring = new Monitoring(this, 'Monitoring', {
       api: this.api.api,
       storage: this.storage,
-      programs: { Registry: registry, Token: token, Authorizer: authorizer, Accounts: this.accounts },
+      programs: {
+        Registry: registry,
+        Token: token,
+        Authorizer: authorizer,
+        Accounts: this.accounts,
+        ...(this.collection === undefined ? {} : { Collection: this.collection.program }),
+      },
       builds: this.builds,
       runners: this.runners,
       alarmActions: props.alarmActions ?? [],
@@ -147,6 +164,9 @@ export class Slipway extends Construct {
     output('Host', this.front.host, 'What comes before the first slash in an image’s name');
     output('StageUrl', this.api.api.url, 'What stands behind the endpoint: for a proxy of your own');
     output('AccountsFunction', this.accounts.function.functionName, 'Creates and removes accounts');
+    if (this.collection !== undefined) {
+      output('CollectFunction', this.collection.program.function.functionName, 'Takes away what nothing needs any more');
+    }
     output(
       'CreateFirstUser',
       `aws lambda invoke --function-name ${this.accounts.function.functionName} --cli-binary-format raw-in-base64-out --payload '{"do":"create","name":"admin"}' /dev/stdout`,

@@ -61,6 +61,12 @@ export function collectionParts(parts: {
   return { table, clock, blobs: blobs as CollectionParts['blobs'] };
 }
 
+/** How far the collection under way is, or what the last one did; `undefined` before the first. */
+export async function lastCollection(table: Table, options?: Options): Promise<Collection | undefined> {
+  const state = stateOf(await table.get(collectionKeys.state, options));
+  return state && { done: state.at === undefined, began: state.began, collected: state.collected };
+}
+
 /** Marks all blobs that are unused now, and takes nothing away. What it says is waiting is what a collection could take. */
 export async function markUnused(parts: CollectionParts, options: Options = {}): Promise<Collected> {
   const notes = await layerNotes(parts, options);

@@ -143,7 +143,7 @@ describe('what is kept', () => {
 describe('a function', () => {
   test('runs Node 24 on arm64, and its log ends', () => {
     const functions = Object.values(template.findResources('AWS::Lambda::Function'));
-    expect(functions).toHaveLength(10);
+    expect(functions).toHaveLength(11);
     for (const { Properties } of functions) {
       expect(Properties).toMatchObject({ Runtime: 'nodejs24.x', Architectures: ['arm64'] });
       expect(Properties.LoggingConfig).toBeDefined();
@@ -157,7 +157,7 @@ describe('a function', () => {
     const roles = Object.values(template.findResources('AWS::Lambda::Function')).map(
       (one) => one.Properties.Role['Fn::GetAtt'][0],
     );
-    expect(new Set(roles).size).toBe(10);
+    expect(new Set(roles).size).toBe(11);
     for (const description of ['the registry', 'gives tokens', 'good token pass', 'creates, renews']) {
       const statements = statementsOf(template, description);
       for (const action of actionsOf(statements)) expect(action).not.toContain('*');
@@ -211,10 +211,10 @@ describe('a function', () => {
     expect(permissions.length).toBeGreaterThan(0);
     expect(JSON.stringify(permissions)).not.toContain('Accounts');
     for (const { Properties } of permissions) {
-      // The launcher is told by EventBridge when an execution has ended.
-      const launcher = JSON.stringify(Properties.FunctionName).includes('Launch');
+      // The launcher is told by EventBridge when an execution has ended, the collection when an hour has.
+      const called = /Launch|Collect/.test(JSON.stringify(Properties.FunctionName));
       expect(Properties).toMatchObject({
-        Principal: launcher ? 'events.amazonaws.com' : 'apigateway.amazonaws.com',
+        Principal: called ? 'events.amazonaws.com' : 'apigateway.amazonaws.com',
         SourceArn: expect.anything(),
       });
     }
@@ -348,7 +348,7 @@ describe('the front', () => {
 
 test('alarms and one dashboard are there', () => {
   template.resourceCountIs('AWS::CloudWatch::Dashboard', 1);
-  expect(Object.keys(template.findResources('AWS::CloudWatch::Alarm')).length).toBe(22);
+  expect(Object.keys(template.findResources('AWS::CloudWatch::Alarm')).length).toBe(24);
 });
 
 describe('cdk-nag’s AwsSolutions', () => {
