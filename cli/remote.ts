@@ -106,9 +106,11 @@ export class Remote implements Disposable {
     return again;
   }
 
-  /** Tokens are asked for these scopes as well from now on, written as in a challenge. */
-  want(scopes: string): void {
+  /** Tokens are asked for these scopes as well from now on, written as in a challenge. True when they were not before. */
+  want(scopes: string): boolean {
+    const before = this.#scopes.size;
     for (const scope of scopes.split(' ')) if (scope !== '') this.#scopes.add(scope);
+    return this.#scopes.size > before;
   }
 
   /** What to keep after a login that was good: a token that stands for the password, where the server gives one. */

@@ -19,7 +19,7 @@ import type { WorkflowPorts } from '../shared/workflow/steps.ts';
 import type { Environment } from './environment.ts';
 import { type MeteredCall, Metering } from './metering.ts';
 import { openRemotesOf } from './remotes.ts';
-import { openBlobs, openTable } from './stores.ts';
+import { openArchives, openBlobs, openTable } from './stores.ts';
 import { transitionsAfter, transitionsAtStart } from './transitions.ts';
 
 const clock = Date.now;
@@ -33,7 +33,7 @@ async function scratch(): Promise<ScratchFolder> {
 /** Lives as long as the function's process. */
 export async function openWorkflow(env: Environment): Promise<WorkflowPorts> {
   const table = openTable(env);
-  const blobs = await openBlobs(env, table);
+  const [blobs, archives] = await Promise.all([openBlobs(env, table), openArchives(env)]);
   const catalog = new TableCatalog({ table, blobs, clock });
   const layerRecords = new LayerRecords(table, blobs);
   const remotes = openRemotesOf(env);
@@ -65,6 +65,7 @@ export async function openWorkflow(env: Environment): Promise<WorkflowPorts> {
       }
       return storedContext({ blobs, table }, context.project, context.id, signal);
     },
+    archives,
     host,
     clock,
   };

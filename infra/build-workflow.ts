@@ -9,7 +9,7 @@ import { DefinitionBody, LogLevel, StateMachine, StateMachineType } from 'aws-cd
 import { Construct } from 'constructs';
 import { acknowledgeWildcard } from './acknowledge.ts';
 import { buildDefinition } from './build-definition.ts';
-import { grantObjects, grantRecords, Program, type ProgramProps } from './functions.ts';
+import { grantArchives, grantObjects, grantRecords, Program, type ProgramProps } from './functions.ts';
 import type { Runners } from './runners.ts';
 import type { Storage } from './storage.ts';
 
@@ -78,6 +78,7 @@ export class BuildWorkflow extends Construct {
       timeout: most,
       more: props.prices === undefined ? {} : { SLIPWAY_PRICES: JSON.stringify(props.prices) },
     });
+    grantArchives(this.plan, storage);
     this.stage = program('Stage', {
       folder: 'stage',
       description: 'Slipway: executes a stage of a build, all but its RUNs',
@@ -174,6 +175,7 @@ export class BuildWorkflow extends Construct {
       timeout: answering,
       more: { ...secret, SLIPWAY_MACHINE: this.machine.stateMachineArn },
     });
+    grantArchives(this.api, storage);
     this.api.function.addToRolePolicy(
       new PolicyStatement({
         sid: 'StartAndCancelBuilds',

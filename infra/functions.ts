@@ -96,6 +96,17 @@ function grantKey(program: Program, key: IKey | undefined): void {
   key?.grant(program.function, 'kms:Decrypt', 'kms:Encrypt', 'kms:GenerateDataKey', 'kms:DescribeKey');
 }
 
+/** What others put there to be built from: read only. */
+export function grantArchives(program: Program, storage: Storage): void {
+  const archives = storage.bucket.arnForObjects('contexts/*');
+  program.function.addToRolePolicy(new PolicyStatement({ sid: 'Archives', actions: ['s3:GetObject'], resources: [archives] }));
+  acknowledgeWildcard(
+    program,
+    archives,
+    'People name their archives as they like; everything else in the bucket has another folder.',
+  );
+}
+
 /** The two folders of the bucket that shared/store/keys.ts draws. */
 export function grantObjects(program: Program, storage: Storage): void {
   const { bucket } = storage;

@@ -163,6 +163,11 @@ export class Slipway extends Construct {
     output('Endpoint', this.front.url, 'Where the registry is, and builds: the value of SLIPWAY_ENDPOINT');
     output('Host', this.front.host, 'What comes before the first slash in an image’s name');
     output('StageUrl', this.api.api.url, 'What stands behind the endpoint: for a proxy of your own');
+    output(
+      'Archives',
+      `s3://${this.storage.bucket.bucketName}/contexts/`,
+      'Where archives are put to be built from: aws s3 cp, slipway build',
+    );
     output('AccountsFunction', this.accounts.function.functionName, 'Creates and removes accounts');
     if (this.collection !== undefined) {
       output('CollectFunction', this.collection.program.function.functionName, 'Takes away what nothing needs any more');

@@ -47,6 +47,7 @@ export async function openBuilds({ root, parts, engine, contexts, clock, stored 
         return storedContext(parts, context.project, context.id, signal);
       }
       if (context.kind === 'none') throw new SlipwayError('CONTEXT', 'this build has no context');
+      if (context.kind === 'archive') throw new SlipwayError('UNSUPPORTED', 'this home has no bucket to read archives from');
       return walkContext(root, context.path, request.ignore, needed, log, signal, clock);
     },
   };

@@ -3,7 +3,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import type { BuildFacts } from '../../shared/api/builds.ts';
 import type { BuildRequest, ContextRef } from '../../shared/build/request.ts';
 import type { TransferEvent } from '../../shared/client/transfer-events.ts';
-import { errnoOf, SlipwayError } from '../../shared/errors.ts';
+import { errnoOf, isCode, SlipwayError } from '../../shared/errors.ts';
 import type { Api } from '../api-client.ts';
 import type { OpenArchive } from '../build-context.ts';
 import { defineCommand } from '../command.ts';
@@ -44,10 +44,11 @@ const unsupported = Object.fromEntries(
 export const command = defineCommand({
   name: 'build',
   summary: 'Build an image from a Dockerfile',
-  usage: '[OPTIONS] PATH | -',
+  usage: '[OPTIONS] PATH | - | s3://BUCKET/contexts/NAME',
   description: `Reads the Dockerfile in PATH (or the one given with -f), runs the stages that the target needs, each step at most once for the
 same inputs, and keeps the result in the home under the given tags. PATH is the build context: the files that COPY and ADD may
-read, less what .dockerignore names. With - the context is a tar archive on standard input, or a lone Dockerfile.
+read, less what .dockerignore names. With - the context is a tar archive on standard input, or a lone Dockerfile. A home in an account
+also builds archives that were put into its bucket, below contexts/, by any S3 client; -f is then a path in the archive.
 
 Steps whose inputs are unchanged are taken from the cache and shown as CACHED. A failed build keeps the steps that were finished.
 Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherever and whenever they are built.`,
@@ -108,7 +109,9 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
     const client = await api();
     const elsewhere = await remote();
     const show = progress(kind, io);
-    const given = await inputs(args[0] as string, options.file, io, elsewhere === undefined ? client : undefined);
+    const given = /^s3:\/\//.test(args[0] as string)
+      ? await inBucket(args[0] as string, options.file, io, elsewhere)
+      : await inputs(args[0] as string, options.file, io, elsewhere === undefined ? client : undefined);
     const { dockerfile, ignore } = given;
     const context = elsewhere === undefined ? given.context : await sendInputs(given, client, elsewhere, show, io);
     const request: BuildRequest = {
@@ -132,7 +135,9 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
       elsewhere === undefined || kind === 'rawjson' || (kind === 'quiet' && options['metadata-file'] === undefined)
         ? undefined
         : askCost(spent, kind, io);
-    const digest = await followBuild(client, request, show, io, elsewhere !== undefined, ended);
+    const digest = await untilAllowed(elsewhere, (again) =>
+      followBuild(client, request, again ? progress(kind, io) : show, io, elsewhere !== undefined, ended),
+    );
     if (options.iidfile !== undefined) await writeFile(resolve(io.cwd, options.iidfile), digest);
     if (options['metadata-file'] !== undefined) {
       const facts = {
@@ -170,6 +175,18 @@ const askCost =
     if (line !== undefined && kind !== 'quiet') await write(io.stderr, `${line}\n`);
   };
 
+/** Which images a Dockerfile in the bucket reads is known once it is planned: what the login may read is asked for then. */
+async function untilAllowed(remote: Remote | undefined, build: (again: boolean) => Promise<string>): Promise<string> {
+  for (let again = false; ; again = true) {
+    try {
+      return await build(again);
+    } catch (error) {
+      const scope = isCode(error, 'DENIED') ? error.details?.scope : undefined;
+      if (remote === undefined || typeof scope !== 'string' || !remote.want(scope)) throw error;
+    }
+  }
+}
+
 interface Inputs {
   readonly context: ContextRef;
   readonly dockerfile: { readonly name: string; readonly text: string };
@@ -186,10 +203,29 @@ async function sendInputs(given: Inputs, client: Api, remote: Remote, show: Prog
   return given.context.kind === 'directory' ? await sendDirectory(given.context.path, given.ignore, to) : given.context;
 }
 
+/** An archive that the home itself reads: nothing of it comes by this machine. */
+async function inBucket(url: string, file: string | undefined, io: Io, remote: Remote | undefined): Promise<Inputs> {
+  if (remote === undefined) {
+    throw new SlipwayError(
+      'UNSUPPORTED',
+      `the context ${url} is for a home in an account, and the one in use is on this machine`,
+      {
+        hint: 'Choose the account (SLIPWAY_ENDPOINT), or fetch the archive: aws s3 cp URL - | slipway build -',
+      },
+    );
+  }
+  const given = file === '-' ? await text(io.stdin) : '';
+  return {
+    context: { kind: 'archive', url, project: remote.endpoint.project },
+    // Without text it is read from the archive.
+    dockerfile: { name: file === undefined || file === '-' ? 'Dockerfile' : file, text: given },
+  };
+}
+
 /** Without a client the home is elsewhere: what comes on standard input is read here. */
 async function inputs(path: string, file: string | undefined, io: Io, client: Api | undefined): Promise<Inputs> {
   if (path === '-') return fromStandardInput(file, io, client);
-  if (/^(https?|git|ssh|s3):\/\//.test(path) || /^git@/.test(path) || /^github\.com\//.test(path)) {
+  if (/^(https?|git|ssh):\/\//.test(path) || /^git@/.test(path) || /^github\.com\//.test(path)) {
     throw new SlipwayError('UNSUPPORTED', `the context ${path} is a URL, and only folders and standard input are supported yet`, {
       hint: 'clone or download it and give the folder; a tar archive can come on standard input: slipway build - < context.tar',
     });

@@ -6,7 +6,6 @@ import type { ApiFetch } from '../../shared/api/http.ts';
 import type { ApiParts } from '../../shared/api/parts.ts';
 import { tokenAccess } from '../../shared/api/token-access.ts';
 import { BuildRecords } from '../../shared/build/build-records.ts';
-import { SlipwayError } from '../../shared/errors.ts';
 import { TableCatalog } from '../../shared/store/catalog-table.ts';
 import { apiHandler } from '../api-gateway.ts';
 import { countedBuild } from '../counted-calls.ts';
@@ -14,7 +13,7 @@ import { required } from '../environment.ts';
 import { Metering } from '../metering.ts';
 import { openRemotesOf } from '../remotes.ts';
 import { StepFunctionsBuilds } from '../step-functions-builds.ts';
-import { openBlobs, openTable } from '../stores.ts';
+import { openArchives, openBlobs, openTable } from '../stores.ts';
 import { tokenKeys } from '../token-keys.ts';
 
 const { env } = process;
@@ -31,7 +30,7 @@ const guard = tokenAccess(async (token) => (await keys()).verify(token, { kind: 
 });
 
 async function open(): Promise<ApiFetch> {
-  const blobs = await openBlobs(env, table);
+  const [blobs, archives] = await Promise.all([openBlobs(env, table), openArchives(env)]);
   const records = new BuildRecords({ table, blobs, clock });
   const builds = new StepFunctionsBuilds({
     client: new SFNClient({}),
@@ -48,11 +47,8 @@ async function open(): Promise<ApiFetch> {
     clock,
     remotes: async () => openRemotesOf(env),
     builds: async () => builds,
-    contexts: async () => {
-      throw new SlipwayError('UNSUPPORTED', 'this home takes no archive in a request', {
-        hint: 'Unpack it and send the list of its files: POST /api/v1/contexts. `slipway build - < ctx.tar.gz` does that.',
-      });
-    },
+    archives,
+    contexts: async () => new (await import('../../shared/build/archive-context.ts')).StoredArchives({ blobs, table }),
   };
   return createApi(parts, { sameMachine: false, guard });
 }

@@ -57,6 +57,7 @@ const buildMembers = {
   target: z.optional(text),
   platform: z.optional(text),
   request: digestText,
+  unpacked: z.optional(digestText),
   plan: z.optional(digestText),
   execution: z.optional(text),
   image: z.optional(digestText),

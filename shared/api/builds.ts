@@ -117,6 +117,7 @@ async function checkContext(parts: ApiParts, project: string, id: string): Promi
 /** The request, in a project: what the caller may build, and what is complete. */
 async function checkStart(parts: ApiParts, access: Access, asked: BuildRequest): Promise<BuildRequest> {
   const { context } = asked;
+  if (context.kind === 'archive') await checkArchive(parts, access, context.url, context.project ?? defaultProject);
   if (access.caller === undefined) {
     if (context.kind === 'stored' && context.project !== undefined) await checkContext(parts, context.project, context.id);
     return asked;
@@ -132,6 +133,19 @@ async function checkStart(parts: ApiParts, access: Access, asked: BuildRequest):
   );
   if (context.kind === 'stored') await checkContext(parts, project, context.id);
   return { ...asked, context: { ...context, project } };
+}
+
+async function checkArchive({ archives }: ApiParts, access: Access, url: string, project: string): Promise<void> {
+  if (archives === undefined) {
+    throw new SlipwayError('UNSUPPORTED', `this home has no bucket to read ${url.slice(0, 300)} from`, {
+      hint: 'Send the archive on standard input: slipway build - < ctx.tar.gz.',
+    });
+  }
+  // Whether there is such an object is for who may build from it.
+  access.require({ project: checkProject(project), action: 'build' });
+  const { archiveKey } = await import('../context/archive-object.ts');
+  const { noArchive } = await import('../build/archive-context.ts');
+  if ((await archives.size(archiveKey(url, archives.bucket, project))) === undefined) throw noArchive(url);
 }
 
 const readable = ({ scopes }: Caller): readonly string[] =>

@@ -1,6 +1,7 @@
 // What a home is made of, as the control API sees it. local/home.ts and functions/api build one.
 import type { BuildService, ContextService } from '../build/service.ts';
 import type { Remotes } from '../client/remotes.ts';
+import type { ArchiveObjects } from '../context/archive-object.ts';
 import type { Blobs } from '../store/blobs.ts';
 import type { Catalog } from '../store/catalog.ts';
 import type { Table } from '../store/table.ts';
@@ -16,6 +17,8 @@ export interface ApiParts {
   remotes(): Promise<Remotes>;
   /** Builds; opened at the first use. */
   builds(): Promise<BuildService>;
+  /** Archives in the home's own bucket, to be built from. Absent: there is none. */
+  readonly archives?: ArchiveObjects;
   /** Contexts that travel; opened at the first use. */
   contexts(): Promise<ContextService>;
   /** Called after images were removed: what this home made of layers that are not stored any more can go. */

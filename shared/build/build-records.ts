@@ -57,6 +57,8 @@ export interface BuildRecord {
   readonly platform?: string;
   /** Blobs with the documents. */
   readonly request: Digest;
+  /** The request once its archive was unpacked: what is built. */
+  readonly unpacked?: Digest;
   readonly plan?: Digest;
   /** What drives it, e.g. the ARN of an execution. */
   readonly execution?: string;
@@ -204,7 +206,14 @@ export class BuildRecords {
   async request(id: string): Promise<BuildRequest> {
     const build = await this.get(id);
     if (build === undefined) throw unknownBuild(id);
-    return (await this.#document(build.request)) as BuildRequest;
+    return (await this.#document(build.unpacked ?? build.request)) as BuildRequest;
+  }
+
+  /** Keeps what the request came to when its archive was unpacked. When that is kept already, the first one counts: answers it. */
+  async saveUnpacked(id: string, request: BuildRequest): Promise<BuildRequest> {
+    const { digest } = await this.#put(text(request));
+    const build = await this.#change(id, (known) => (known.unpacked === undefined ? { ...known, unpacked: digest } : undefined));
+    return build.unpacked === digest ? request : ((await this.#document(build.unpacked!)) as BuildRequest);
   }
 
   /** From queued to running. Answers the build as it is now: the caller goes on only when that is `running`. */

@@ -117,6 +117,7 @@ async function resolveBase(
   if (ports.mayRead?.(reference.repository) === false) {
     throw new SlipwayError('DENIED', `${name}: who started this build may not pull ${reference.repository}`, {
       hint: `Start it with a token that covers repository:${reference.repository}:pull.`,
+      details: { scope: `repository:${reference.repository}:pull` },
     });
   }
   const report = ports.log.start(

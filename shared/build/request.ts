@@ -5,6 +5,8 @@ import * as z from 'zod/mini';
 export const contextRef = z.union([
   z.object({ kind: z.literal('none'), project: z.optional(z.string()) }),
   z.object({ kind: z.literal('directory'), path: z.string() }),
+  /** An archive in the home's own bucket, `s3://BUCKET/contexts/...`; a Dockerfile without text is read from it. */
+  z.object({ kind: z.literal('archive'), url: z.string(), project: z.optional(z.string()) }),
   /** A file list that the home keeps, in a project; without one, an archive that came to this very process. */
   z.object({ kind: z.literal('stored'), id: z.string(), project: z.optional(z.string()) }),
 ]);

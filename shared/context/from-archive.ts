@@ -17,11 +17,12 @@ import { openBody } from '../tar/write.ts';
 import type { Bodies } from './bodies.ts';
 import { Ignore, included } from './ignore.ts';
 import { Context } from './list.ts';
+import type { BodySink } from './pack-sink.ts';
 import { Spool } from './spool.ts';
 
 export interface ArchiveContextOptions {
-  /** Directory for the contents; the caller removes it when the build is over. */
-  readonly scratch: string;
+  /** Directory for the contents, which the caller removes when the build is over; or what takes them instead. */
+  readonly scratch: string | BodySink;
   /** The Dockerfile's path in the archive, for the ignore file beside it. Default: Dockerfile. */
   readonly dockerfile?: string;
   /** TOO_LARGE past this many unpacked bytes. Default: 64 GiB. */
@@ -85,7 +86,8 @@ function textOf(bytes: Uint8Array, what: string): string {
 
 async function readArchive(plain: Bytes, options: ArchiveContextOptions): Promise<ArchiveContext> {
   const { scratch, what = 'the build context', signal, dockerfile = 'Dockerfile' } = options;
-  using spool = new Spool(join(scratch, 'context.bodies'));
+  using spool = typeof scratch === 'string' ? new Spool(join(scratch, 'context.bodies')) : undefined;
+  const sink = spool ?? (scratch as BodySink);
   const entries = new Map<string, Entry>();
   // By path, which file a name is of: that of the member that brought the content. Only for files with several names.
   const files = new Map<string, Entry>();
@@ -102,7 +104,7 @@ async function readArchive(plain: Bytes, options: ArchiveContextOptions): Promis
     }
     files.delete(member.path);
     if (member.type === 'file') {
-      const digest = member.size === 0 ? sha256('') : (await spool.write(body)).digest;
+      const digest = member.size === 0 ? sha256('') : (await sink.write(body)).digest;
       entries.set(member.path, { ...entry, digest });
     } else if (member.type === 'hardlink') {
       const target = entries.get(member.link!);
@@ -119,17 +121,18 @@ async function readArchive(plain: Bytes, options: ArchiveContextOptions): Promis
     }
   }
   const all = [...entries.values()].sort((a, b) => comparePaths(a.path, b.path));
+  if (sink !== spool) await (sink as BodySink).finish(all);
   const whole = new Context(all);
   const read = async (path: string): Promise<Uint8Array | undefined> => {
     const entry = whole.get(path);
     if (entry?.type !== 'file') return undefined;
     if (entry.size === 0) return new Uint8Array(0);
-    return collect(await openBody(spool.body(entry), entry.size, signal), maxTextBytes, path);
+    return collect(await openBody(await sink.body(entry), entry.size, signal), maxTextBytes, path);
   };
   const ignore = await ignoreIn(read, dockerfile);
   const kept = ignore === undefined ? all : included(all, ignore.patterns);
   const context = new Context(joined(kept, files), ignore && { file: ignore.file, lines: ignore.lines });
-  return { context, bodies: spool, read };
+  return { context, bodies: sink, read };
 }
 
 /** Of the names of one file, those after the first as hard links to it. */

@@ -20,10 +20,10 @@ import type { Bodies } from './bodies.ts';
 /** Largest body that goes into a pack. */
 export const maxPackedBody = 4 << 20;
 /** A pack is closed when its bodies reach this. */
-const packBytes = 8 << 20;
-const maxBodies = 16_384;
+export const packBytes = 8 << 20;
+export const maxPackBodies = 16_384;
 /** No pack is longer: header, bodies up to the target, and one more. */
-export const maxPackBytes = packBytes + maxPackedBody + 20 + maxBodies * 36;
+export const maxPackBytes = packBytes + maxPackedBody + 20 + maxPackBodies * 36;
 
 const magic = Buffer.from('slipway-pack-v1\n', 'latin1');
 const recordBytes = 36;
@@ -103,7 +103,7 @@ export async function* packBodies(
     }
     held.push({ digest, bytes: await collect(contentOf(entry, bodies, signal), size, entry.path) });
     heldBytes += size;
-    if (heldBytes >= packBytes || held.length >= maxBodies) {
+    if (heldBytes >= packBytes || held.length >= maxPackBodies) {
       yield encodePack(held);
       held = [];
       heldBytes = 0;
@@ -129,7 +129,7 @@ export async function* checkedPack(
     if (start.length < magic.length + 4 || !start.subarray(0, magic.length).equals(magic))
       throw malformed('does not begin as one');
     const count = start.readUInt32BE(magic.length);
-    if (count === 0 || count > maxBodies) throw malformed(`has ${count} bodies; between 1 and ${maxBodies} are allowed`);
+    if (count === 0 || count > maxPackBodies) throw malformed(`has ${count} bodies; between 1 and ${maxPackBodies} are allowed`);
     const index = Buffer.from(await reader.upTo(count * recordBytes));
     if (index.length < count * recordBytes) throw malformed('is cut off');
     yield start;

@@ -56,6 +56,7 @@
 // Bucket                                                 what it holds
 // ---------------------------------------------------------------------------------------------------------------------------
 //   blobs/<algorithm>/<hex>/<unique>                     bytes put under a digest known beforehand
+//   contexts/<name>, contexts/<project>/<name>           archives that others put there to be built from (context/archive-object.ts)
 //   uploads/<id>/<unique>                                bytes whose digest was not known when they came: an upload's multipart object
 //                                                        or its tail. They stay here when committed: a record points at them, no copy
 // Every object key is unique to one attempt to store, so deleting one attempt's object never hits another's. An object is garbage

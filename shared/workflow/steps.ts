@@ -1,5 +1,6 @@
 // A build as steps over stored state: what the states of the account's state machine do. Each loads what it needs by the build's id and
 // leaves its result behind; run again, it finds the result and changes nothing. Nothing but ids passes between them.
+
 import { type BuildRecord, type BuildRecords, hasEnded } from '../build/build-records.ts';
 import { eventLog, type StepLog } from '../build/events.ts';
 import { executeStage, type StageInput } from '../build/executor.ts';
@@ -11,6 +12,7 @@ import { type PreparedBuild, prepareBuild } from '../build/prepare.ts';
 import type { BuildRequest } from '../build/request.ts';
 import type { StageImage } from '../build/stage-image.ts';
 import { type PlanDocument, planDocument, preparedBuild } from '../build/stored-plan.ts';
+import type { ArchiveObjects } from '../context/archive-object.ts';
 import { type ErrorDocument, errorDocument, isErrorCode, SlipwayError } from '../errors.ts';
 import type { LayerRecords } from '../layer/record.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
@@ -34,6 +36,8 @@ export interface WorkflowPorts {
   readonly pull: (name: string, platform: Platform, signal: AbortSignal) => Promise<void>;
   /** Opens the context of a request that has one. */
   readonly context: (request: BuildRequest, signal: AbortSignal) => Promise<ContextSource>;
+  /** Archives in the home's bucket. Absent: none are taken. */
+  readonly archives?: ArchiveObjects;
   /** What is built on when the request names no platform. */
   readonly host: Platform;
   /** Milliseconds since 1970. */
@@ -109,8 +113,9 @@ export async function planBuildStep(id: string, ports: WorkflowPorts): Promise<v
   await records.start(id);
   const { plan, reads } = await running(id, ports);
   if (plan !== undefined) return;
-  const request = await records.request(id);
+  const asked = await records.request(id);
   await logged(id, 'plan', ports, async (log, signal) => {
+    const request = asked.context.kind === 'archive' ? await unpacked(id, asked, ports, log, signal) : asked;
     if (request.context.kind === 'directory') {
       throw new SlipwayError('UNSUPPORTED', 'a folder of the client cannot be read here', {
         hint: 'send the context first: POST /api/v1/contexts, then name it by its id',
@@ -121,6 +126,28 @@ export async function planBuildStep(id: string, ports: WorkflowPorts): Promise<v
     for (const warning of build.plan.warnings) log.warning(warning);
     await records.savePlan(id, planDocument(build, request.tags));
   });
+}
+
+async function unpacked(
+  id: string,
+  request: BuildRequest,
+  { records, blobs, table, archives }: WorkflowPorts,
+  log: StepLog,
+  signal: AbortSignal,
+): Promise<BuildRequest> {
+  const url = request.context.kind === 'archive' ? request.context.url : '';
+  const report = log.start(`[internal] load build context from ${url}`);
+  try {
+    if (archives === undefined) throw new SlipwayError('UNSUPPORTED', 'this home takes no archives from a bucket');
+    const { unpackArchive } = await import('../build/archive-context.ts');
+    const { request: plain, bytes, files } = await unpackArchive(request, { blobs, table, archives, signal });
+    report.note(`${files} files, ${bytes} bytes read`);
+    report.done();
+    return await records.saveUnpacked(id, plain);
+  } catch (error) {
+    report.failed(error);
+    throw error;
+  }
 }
 
 export async function planOf(id: string, { records }: Pick<WorkflowPorts, 'records'>): Promise<PreparedBuild> {

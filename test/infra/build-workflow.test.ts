@@ -157,9 +157,17 @@ describe('the stack', () => {
     // The zip of the program and nothing beside it: to build the image from, and to sign a URL for.
     const reads = policies(template)
       .flatMap(([, list]) => list)
-      .filter(({ Action }) => Action === 's3:GetObject');
+      .filter(({ Action, Sid }) => Action === 's3:GetObject' && Sid !== 'Archives');
     expect(reads).toHaveLength(2);
     for (const { Resource } of reads) expect(JSON.stringify(Resource)).not.toContain('*');
+    // What others put into the bucket is read by who starts and who plans builds, below its folder.
+    const archives = policies(template).flatMap(([name, list]) =>
+      list.filter(({ Sid }) => Sid === 'Archives').map(({ Resource }) => [name, /contexts\/\*/.test(JSON.stringify(Resource))]),
+    );
+    expect(archives.map(([name, inside]) => [/(Api|Plan)Role/.exec(String(name))?.[1], inside]).toSorted()).toEqual([
+      ['Api', true],
+      ['Plan', true],
+    ]);
     // Neither has a role to give to what it runs.
     for (const [name, role] of Object.entries(template.findResources('AWS::IAM::Role'))) {
       if (!name.startsWith('SlipwayRunners')) continue;
