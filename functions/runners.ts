@@ -128,8 +128,8 @@ class Microvms implements Kind {
     try {
       return await this.start(platform, ticket, name);
     } catch (error) {
-      // Refused anew: then there is no such MicroVM.
-      if (error instanceof SlipwayError && error.details?.started === false) return undefined;
+      // There was no room to make it: then it had not been made before. Other refusals say nothing of what there is.
+      if (error instanceof SlipwayError && noRoom.includes(nameOf(error.cause))) return undefined;
       throw error;
     }
   }
@@ -215,30 +215,24 @@ const statusOf = (error: unknown): number | undefined =>
 /** It is not there any more. */
 const hasEnded = (error: unknown): boolean => nameOf(error) === 'ResourceNotFoundException';
 
+const noRoom = ['InsufficientCapacityException', 'ServiceQuotaExceededException', 'AccountLimitExceededException'];
 /** Worth another try after a while, and certainly not carried out. */
-const full = [
-  'ThrottlingException',
-  'TooManyRequestsException',
-  'InsufficientCapacityException',
-  'ServiceQuotaExceededException',
-  'AccountLimitExceededException',
-];
+const full = ['ThrottlingException', 'TooManyRequestsException', ...noRoom];
 
 /** A refusal says that nothing was started; anything else (a broken connection, an answer of 5xx) leaves that open. */
 function refused(error: unknown, what: string): SlipwayError {
   if (error instanceof SlipwayError) return error;
   const name = nameOf(error);
   const message = `${what}: ${name}: ${error instanceof Error ? error.message : String(error)}`;
-  const facts = { cause: error, details: { started: false } };
   if (full.includes(name)) {
     return new SlipwayError('TOO_MANY_REQUESTS', message, {
-      ...facts,
+      cause: error,
       hint: 'Runners are limited by the account’s quotas for MicroVMs and for CodeBuild builds at the same time: ask for higher ones.',
     });
   }
   const status = statusOf(error);
   // 409: another request for the same one is on its way.
   if (status !== undefined && status >= 400 && status < 500 && status !== 409)
-    return new SlipwayError('SANDBOX_UNAVAILABLE', message, facts);
+    return new SlipwayError('SANDBOX_UNAVAILABLE', message, { cause: error });
   return new SlipwayError('STORE', message, { cause: error });
 }

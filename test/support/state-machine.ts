@@ -58,6 +58,7 @@ interface Waiter {
 /** Task tokens, and who waits for them. */
 export class Tasks {
   readonly #waiters = new Map<string, Waiter>();
+  readonly #calls: Promise<unknown>[] = [];
   #count = 0;
 
   /** The tokens that are waited for now. */
@@ -88,13 +89,19 @@ export class Tasks {
     }, 5);
     try {
       // What the call answers is not what is waited for; that it fails is.
-      call(token).catch((error: unknown) => resolve({ error: asStateError(error) }));
+      const calling = call(token).catch((error: unknown) => resolve({ error: asStateError(error) }));
+      this.#calls.push(calling);
       const { error } = await promise;
       if (error !== undefined) throw error;
     } finally {
       clearInterval(watch);
       this.#waiters.delete(token);
     }
+  }
+
+  /** Resolves when calls whose tasks were given up have come to their ends, too. */
+  async quiet(): Promise<void> {
+    await Promise.all(this.#calls);
   }
 }
 
@@ -201,6 +208,7 @@ export class StateMachine {
   /** Resolves when branches that were cut off have come to their ends, too. */
   async quiet(): Promise<void> {
     await Promise.allSettled(this.#loose);
+    await this.tasks.quiet();
   }
 }
 
