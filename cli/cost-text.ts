@@ -1,23 +1,7 @@
 // What a build cost, for people: one line, in the manner of what docker prints at the end.
 import type { BuildFacts } from '../shared/api/builds.ts';
+import { dollars } from '../shared/cost/dollars.ts';
 import { humanSize } from './human.ts';
-
-/** `$0.00062`: two digits that count, and cents at least. From billionths of a dollar, without a float in between. */
-export function dollars(nano: number): string {
-  const cents = 2;
-  const places = 9;
-  const digits = String(nano).padStart(places + 1, '0');
-  const whole = digits.slice(0, -places);
-  const fraction = digits.slice(-places);
-  const first = fraction.search(/[1-9]/);
-  const shown = whole !== '0' || first === -1 ? cents : Math.min(Math.max(cents, first + 2), places);
-  // Rounded to the place that is shown last, in whole numbers.
-  const rounded = Math.round(nano / 10 ** (places - shown));
-  // What rounds up to the next place has a digit too many: $0.00100.
-  const over = rounded === 100 && shown > cents ? 1 : 0;
-  const text = String(rounded / 10 ** over).padStart(shown - over + 1, '0');
-  return `$${text.slice(0, over - shown)}.${text.slice(over - shown)}`;
-}
 
 const one = (amount: number): string => (amount < 10 ? String(Math.round(amount * 10) / 10) : String(Math.round(amount)));
 

@@ -8,7 +8,7 @@ import type { ContextSource, StagePorts } from '../shared/build/ports.ts';
 import { type PreparedBuild, prepareBuild } from '../shared/build/prepare.ts';
 import type { BuildRequest } from '../shared/build/request.ts';
 import type { StageImage } from '../shared/build/stage-image.ts';
-import { isCode } from '../shared/errors.ts';
+import { isCode, SlipwayError } from '../shared/errors.ts';
 import type { Catalog } from '../shared/store/catalog.ts';
 import { failureOf } from './build-failure.ts';
 
@@ -34,6 +34,11 @@ export async function runBuild(
   log: StepLog,
   stop: AbortController,
 ): Promise<Finished> {
+  if (request.budget !== undefined) {
+    throw new SlipwayError('UNSUPPORTED', 'a budget: in this home nothing is counted that anybody charges for', {
+      hint: 'Leave --budget out; it is for builds in an account.',
+    });
+  }
   const { signal } = stop;
   const { catalog, blobs, pull, mayRead } = ports;
   const build = await prepareBuild(request, { catalog, blobs, pull, log, signal, ...(mayRead && { mayRead }) });

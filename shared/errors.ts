@@ -42,6 +42,7 @@ export const errorTable = {
   CONTEXT: row(400),
   CONTEXT_CHANGED: row(409),
   STEP_FAILED: row(422),
+  BUDGET: row(402),
   SANDBOX: row(500),
   SANDBOX_UNAVAILABLE: row(501),
   // run: docker's own codes

@@ -84,6 +84,11 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
     'no-cache': { type: 'boolean', help: 'Do not use the cache' },
     'no-cache-filter': { type: 'string', multiple: true, value: 'stage', help: 'Do not use the cache for these stages' },
     pull: { type: 'boolean', help: 'Look for a newer base image even if it is here' },
+    budget: {
+      type: 'string',
+      value: 'dollars',
+      help: 'Stop a build in an account that has cost more than this, e.g. 0.50, by estimate',
+    },
     push: { type: 'boolean', help: 'Push the tags when the build is done' },
     load: { type: 'boolean', help: 'Accepted for docker’s sake: the result is always kept in the home' },
     quiet: { type: 'boolean', short: 'q', help: 'Print only the image ID' },
@@ -106,8 +111,14 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
         `invalid progress "${options.progress ?? io.env.BUILDKIT_PROGRESS}": one of ${progressKinds.join(', ')}`,
       );
     }
+    const budget = await budgetOf(options.budget);
     const client = await api();
     const elsewhere = await remote();
+    if (budget !== undefined && elsewhere === undefined) {
+      throw new SlipwayError('UNSUPPORTED', '--budget: a build on this machine is charged for by nobody', {
+        hint: 'It is for builds in an account: set SLIPWAY_ENDPOINT, or choose a context.',
+      });
+    }
     const show = progress(kind, io);
     const given = /^s3:\/\//.test(args[0] as string)
       ? await inBucket(args[0] as string, options.file, io, elsewhere)
@@ -129,6 +140,7 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
         ? {}
         : { noCacheFilter: options['no-cache-filter'].flatMap((list) => list.split(',')) }),
       pull: options.pull === true,
+      ...(budget === undefined ? {} : { budget }),
     };
     const spent: Spent = {};
     const ended =
@@ -153,6 +165,15 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
     return 0;
   },
 });
+
+/** In nano-dollars. */
+async function budgetOf(text: string | undefined): Promise<number | undefined> {
+  if (text === undefined) return undefined;
+  const { nanoDollars } = await import('../../shared/cost/dollars.ts');
+  const nano = nanoDollars(text);
+  if (nano === undefined) throw new SlipwayError('USAGE', `invalid budget "${text}": dollars are expected, such as 0.50`);
+  return nano;
+}
 
 interface Spent {
   build?: BuildFacts;

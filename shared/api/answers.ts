@@ -7,6 +7,8 @@ const milliseconds = z.number();
 const text = z.string();
 const texts = z.array(text);
 const textMap = z.record(text, text);
+/** Billionths of a dollar. */
+const nanoDollars = z.int();
 
 export const sourceRange = z.object({
   file: text,
@@ -56,6 +58,7 @@ const buildMembers = {
   dockerfile: text,
   target: z.optional(text),
   platform: z.optional(text),
+  budget: z.optional(nanoDollars),
   request: digestText,
   unpacked: z.optional(digestText),
   plan: z.optional(digestText),
@@ -64,7 +67,6 @@ const buildMembers = {
   failure: z.optional(errorDocument),
 };
 export const buildSummary = z.object(buildMembers);
-const nanoDollars = z.int();
 export const cost = z.object({
   nanoDollars,
   prices: z.object({ date: text, region: text, source: text }),

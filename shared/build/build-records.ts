@@ -55,6 +55,8 @@ export interface BuildRecord {
   readonly dockerfile: string;
   readonly target?: string;
   readonly platform?: string;
+  /** Nano-dollars that it may cost. */
+  readonly budget?: number;
   /** Blobs with the documents. */
   readonly request: Digest;
   /** The request once its archive was unpacked: what is built. */
@@ -141,6 +143,7 @@ export class BuildRecords {
       ...('project' in context && context.project !== undefined ? { project: context.project } : {}),
       ...(request.target === undefined ? {} : { target: request.target }),
       ...(request.platform === undefined ? {} : { platform: request.platform }),
+      ...(request.budget === undefined ? {} : { budget: request.budget }),
     };
     const expires = this.#options.keepFor === undefined ? {} : { expires: Math.ceil(created / 1000 + this.#options.keepFor) };
     const condition = { ifAbsent: true } as const;

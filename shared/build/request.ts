@@ -28,6 +28,8 @@ export const buildRequest = z.object({
   /** `--no-cache-filter`: stages (by name, or index) whose steps are not looked up. */
   noCacheFilter: z.optional(z.array(z.string())),
   pull: z.boolean(),
+  /** Nano-dollars that it may cost by estimate, in a home that is charged for: beyond that it is stopped. */
+  budget: z.optional(z.int().check(z.positive())),
 });
 
 export type ContextRef = z.infer<typeof contextRef>;

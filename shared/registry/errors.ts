@@ -74,6 +74,7 @@ const wire: Readonly<Record<ErrorCode, { readonly code: OciCode; readonly status
   CONTEXT: { code: 'UNKNOWN' },
   CONTEXT_CHANGED: { code: 'UNKNOWN' },
   STEP_FAILED: { code: 'UNKNOWN' },
+  BUDGET: { code: 'UNKNOWN' },
   SANDBOX: { code: 'UNKNOWN' },
   SANDBOX_UNAVAILABLE: { code: 'UNKNOWN' },
   RUN_ENGINE: { code: 'UNKNOWN' },

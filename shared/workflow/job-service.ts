@@ -14,6 +14,7 @@ import { formatPlatform } from '../oci/platform.ts';
 import type { BlobStat } from '../store/blobs.ts';
 import { contextKeys, jobKeys } from '../store/keys.ts';
 import type { Json } from '../store/table.ts';
+import { mustStop } from './budget.ts';
 import { beatSeconds, type FoundStep, type JobDocument } from './job.ts';
 import { type JobRecord, JobRecords } from './job-record.ts';
 import type { JobId } from './job-token.ts';
@@ -177,7 +178,7 @@ export class JobService {
   /** Tells that the runner lives; answers whether it should stop. */
   async heartbeat(id: JobId): Promise<{ readonly cancelled: boolean }> {
     const { waiter } = await this.#job(id);
-    if (await this.#ports.records.isCancelled(id.build)) return { cancelled: true };
+    if (await mustStop(id.build, this.#ports)) return { cancelled: true };
     await this.#ports.signals.alive(waiter);
     return { cancelled: false };
   }

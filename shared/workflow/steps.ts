@@ -20,6 +20,7 @@ import type { Blobs } from '../store/blobs.ts';
 import type { Catalog } from '../store/catalog.ts';
 import { jobKeys } from '../store/keys.ts';
 import type { Table } from '../store/table.ts';
+import { isOverBudget, mustStop } from './budget.ts';
 import { ScopedCache } from './build-cache.ts';
 import { settleClaim } from './settle.ts';
 import { asKnown, failureOf, isRunnerNeeded, openLog } from './source-log.ts';
@@ -66,6 +67,11 @@ async function running(id: string, { records }: WorkflowPorts): Promise<BuildRec
   return build;
 }
 
+/** @throws CANCELLED after the build has ended for its cost */
+async function withinBudget(build: BuildRecord, ports: WorkflowPorts): Promise<void> {
+  if (await isOverBudget(build, ports)) throw new SlipwayError('CANCELLED', 'the build has cost more than it may');
+}
+
 /**
  * Runs `work` with a signal that fires when the build is cancelled, and with the log of `source`. What it fails with is kept beside the
  * log. Where even that cannot be kept, the state fails with the store's error, so that it is tried again and fails where it can be told.
@@ -80,7 +86,7 @@ async function logged<T>(
   const stop = new AbortController();
   const watch = setInterval(() => {
     // A failed look is no reason to stop: the next one tells.
-    records.isCancelled(id).then(
+    mustStop(id, ports).then(
       (cancelled) => cancelled && stop.abort(),
       () => undefined,
     );
@@ -165,7 +171,7 @@ export interface ReadyStages {
 
 /** Which stages can be run: those that are not finished and whose needs are. */
 export async function readyStages(id: string, ports: WorkflowPorts): Promise<ReadyStages> {
-  await running(id, ports);
+  await withinBudget(await running(id, ports), ports);
   const { plan } = await planOf(id, ports);
   const finished = new Set(await ports.records.finishedStages(id));
   const stages = plan.stages
@@ -220,7 +226,7 @@ export function cacheOf(
  */
 export async function runStageStep(id: string, index: number, ports: WorkflowPorts): Promise<StageOutcome> {
   const { records } = ports;
-  await running(id, ports);
+  await withinBudget(await running(id, ports), ports);
   if ((await records.finishedStages(id)).includes(index)) return { status: 'done' };
   const [stored, request] = await Promise.all([planOf(id, ports), records.request(id)]);
   const input = await stageInput(id, index, stored, records);
@@ -322,7 +328,8 @@ export async function failStep(id: string, told: Told, ports: WorkflowPorts): Pr
   const { records } = ports;
   const build = await records.get(id);
   if (build === undefined) throw new SlipwayError('NOT_FOUND', `there is no build ${id.slice(0, 80)}`);
-  if (hasEnded(build.state) && build.state !== 'cancelled') return build;
+  const stopped = build.state === 'cancelled' || build.failure?.code === 'BUDGET';
+  if (hasEnded(build.state) && !stopped) return build;
   // The build has its reason already, whatever this comes to.
   await keepWhatWasDone(id, ports).catch(() => undefined);
   await ports.ending?.();

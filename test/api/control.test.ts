@@ -83,6 +83,16 @@ const file = (path: string, bytes: Uint8Array) => ({
 const secret = Buffer.from('the content of a private project');
 
 describe('builds', () => {
+  it('with a budget are refused by a home that nobody charges', async () => {
+    const { value } = await ask('POST', '/api/v1/builds', request({ budget: 1000 }));
+    const events = await send(home.fetch, 'GET', `/api/v1/builds/${String(value.id)}/events`);
+    const lines = await Array.fromAsync(
+      readLines(Buffer.concat(await Array.fromAsync(events.body as AsyncIterable<Uint8Array>))),
+    );
+    expect(lines.at(-1)).toMatchObject({ type: 'error', failure: { code: 'UNSUPPORTED' } });
+    expect((await ask('POST', '/api/v1/builds', request({ budget: 0.5 }))).status).toBe(400);
+  });
+
   it('of somebody elsewhere read no directory of the machine', async () => {
     await writeFile(join(folder.path, 'passwd'), 'root');
     const asked = request({

@@ -17,14 +17,19 @@ const spent = costOf([{ at: 0, usage: { lambdaArm64MibMs: 3_174_400, stateTransi
 let folder: TempFolder;
 let url: string;
 let asked: number;
+let posted: { readonly budget?: number } | undefined;
 let facts: () => { readonly status: number; readonly body: object };
 let last: object;
 const server = createServer(async (request, response) => {
-  for await (const _ of request);
+  let body = '';
+  for await (const chunk of request) body += String(chunk);
   const path = (request.url ?? '').replace(/\?.*$/, '');
   const answer = (status: number, ...lines: object[]) =>
     response.writeHead(status).end(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
-  if (request.method === 'POST' && path === '/api/v1/builds') return answer(201, { id });
+  if (request.method === 'POST' && path === '/api/v1/builds') {
+    posted = JSON.parse(body) as typeof posted;
+    return answer(201, { id });
+  }
   if (path === `/api/v1/builds/${id}/events`) return answer(200, last);
   if (path === `/api/v1/builds/${id}`) {
     asked += 1;
@@ -49,6 +54,7 @@ afterAll(async () => {
 
 const build = (...more: string[]) => {
   asked = 0;
+  posted = undefined;
   facts = () => ({ status: 200, body: { id, ...spent } });
   last = { type: 'result', number: 1, digest, tags: [], at: 1 };
   const env = { HOME: folder.path, SLIPWAY_ENDPOINT: url, SLIPWAY_TOKEN: 't' };
@@ -97,4 +103,22 @@ test('a home that charges nothing says nothing; one that cannot tell fails no bu
   const broken = build('--progress', 'plain');
   facts = () => ({ status: 404, body: { error: { code: 'NOT_FOUND', message: 'there is no such build' } } });
   expect(await broken.run()).toMatchObject({ code: 0, err: expect.stringContaining('cost  unknown: there is no such build') });
+});
+
+test('a budget is sent in billionths; what is none is refused, and so is one where nobody charges', async () => {
+  expect(await build('--budget', '0.50').run()).toMatchObject({ code: 0 });
+  expect(posted?.budget).toBe(500_000_000);
+  expect(await build().run()).toMatchObject({ code: 0 });
+  expect(posted).not.toHaveProperty('budget');
+  const wrong = await build('--budget', 'much').run();
+  expect(wrong.code).not.toBe(0);
+  expect(wrong.err).toContain('invalid budget "much"');
+  expect(posted).toBeUndefined();
+  const here = await cli(['build', '--budget', '1', '-'], {
+    home: join(folder.path, 'here'),
+    stdin: 'FROM scratch\n',
+    cwd: folder.path,
+  });
+  expect(here.code).not.toBe(0);
+  expect(here.err).toContain('charged for by nobody');
 });

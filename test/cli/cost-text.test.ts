@@ -1,26 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { costLine, dollars } from '../../cli/cost-text.ts';
+import { costLine } from '../../cli/cost-text.ts';
 import { costOf } from '../../shared/cost/cost.ts';
 import { listPrices } from '../../shared/cost/prices.ts';
-
-test.each([
-  [0, '$0.00'],
-  [1, '$0.000000001'],
-  [12, '$0.000000012'],
-  [621_402, '$0.00062'],
-  [999_999, '$0.0010'],
-  [9_960_000, '$0.010'],
-  [998_219_000, '$1.00'],
-  [4_000_000, '$0.0040'],
-  [45_600_000, '$0.046'],
-  [123_456_789, '$0.12'],
-  [999_500_000, '$1.00'],
-  [1_000_000_000, '$1.00'],
-  [1_999_999_999, '$2.00'],
-  [123_456_789_012, '$123.46'],
-])('%i billionths are %s', (nano, text) => {
-  expect(dollars(nano)).toBe(text);
-});
 
 describe('the line at the end of a build', () => {
   const usage = {
