@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest';
-import { eventsOf, project, requestOf, sendContext, startBuild } from '../support/account-home.ts';
+import { withBase } from '../support/account-base.ts';
+import { eventsOf, requestOf, startBuild } from '../support/account-home.ts';
 import { type AccountWorld, accountWorld } from '../support/account-world.ts';
 import { atWrite, type Fault, rearm } from '../support/faulty.ts';
 import { whyNoRoot } from '../support/roots.ts';
@@ -10,7 +11,6 @@ vi.setConfig({ testTimeout: 600_000 });
 // Layers are unpacked with their owners.
 const why = whyNoRoot('busybox');
 
-const files = { 'etc/passwd': 'root:x:0:0::/:/bin/sh\n', 'app/main.js': 'go()' };
 /** Copies, a RUN in one of two stages that run side by side, and a RUN on top of both. */
 const dockerfile = `FROM base AS one
 COPY app /one
@@ -25,9 +25,7 @@ RUN env PATH /env
 
 async function prepared(world: AccountWorld) {
   const { home } = world;
-  const context = { kind: 'stored' as const, id: await sendContext(home.fresh(), files), project };
-  const base = await world.build(await startBuild(home, requestOf('FROM scratch\nCOPY etc /etc\n', { context, tags: ['base'] })));
-  expect(base.failure).toBeUndefined();
+  const context = await withBase(home);
   const request = requestOf(dockerfile, { context, noCache: true });
   rearm(world.faults);
   const right = await world.build(await startBuild(home, request));

@@ -1,31 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test, vi } from 'vitest';
-import type { KeyStruct } from '../../shared/build/key.ts';
 import { keyOf } from '../../shared/build/key.ts';
 import { UsageRecords } from '../../shared/build/usage-records.ts';
 import { LayerRecords } from '../../shared/layer/record.ts';
-import { type Digest, sha256 } from '../../shared/oci/digest.ts';
+import { sha256 } from '../../shared/oci/digest.ts';
 import { cacheKeys } from '../../shared/store/keys.ts';
-import type { JobDocument, JobTicket } from '../../shared/workflow/job.ts';
 import { makeJobToken, readJobToken } from '../../shared/workflow/job-token.ts';
-import { failStep, planBuildStep, runStageStep } from '../../shared/workflow/steps.ts';
-import {
-  type AccountHome,
-  accountHome,
-  drive,
-  eventsOf,
-  project,
-  requestOf,
-  sendContext,
-  startBuild,
-} from '../support/account-home.ts';
-import { type JobHost, jobHost } from '../support/job-host.ts';
+import { failStep, runStageStep } from '../../shared/workflow/steps.ts';
+import { structOf, type WaitingJob, waitingJob } from '../support/account-base.ts';
+import { type AccountHome, accountHome, eventsOf } from '../support/account-home.ts';
+import { jobHost } from '../support/job-host.ts';
 import { bytesOf } from '../support/small-images.ts';
 
 // Whole builds on disk: seconds on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
-const files = { 'etc/passwd': 'root:x:0:0::/:/bin/sh\n', 'app/main.js': 'go()' };
 const id = { build: '01890000-0000-7000-8000-000000000001', stage: 2, attempt: 1 };
 
 test('a job token says what it is for, and nothing else makes one', () => {
@@ -49,43 +38,11 @@ test('a job token says what it is for, and nothing else makes one', () => {
   expect(() => makeJobToken(randomBytes(8), id, 1000)).toThrow(expect.objectContaining({ code: 'INTERNAL' }));
 });
 
-interface Open {
-  readonly build: string;
-  readonly ticket: JobTicket;
-  readonly job: JobDocument;
-}
-
-/** A build that waits for its runner at `RUN command`, and the job of it. */
-async function waiting(home: AccountHome, host: JobHost, command: string, secret = 'x'): Promise<Open> {
-  const context = { kind: 'stored' as const, id: await sendContext(home.fresh(), { ...files, 'app/own': secret }), project };
-  const base = await drive(home, await startBuild(home, requestOf('FROM scratch\nCOPY etc /etc\n', { context, tags: ['base'] })));
-  expect(base.failure).toBeUndefined();
-  const build = await startBuild(home, requestOf(`FROM base\nCOPY app /app\nRUN ${command}\n`, { context }));
-  await planBuildStep(build, home.fresh());
-  expect(await runStageStep(build, 0, home.fresh())).toMatchObject({ status: 'runner' });
-  const { ticket } = await host.open(build, 0);
-  const { body } = await host.ask(ticket, 'claim');
-  return { build, ticket, job: body as unknown as JobDocument };
-}
-
-function structOf({ job }: Open, parent: string): KeyStruct {
-  const run = job.stage.steps.find((step) => step.operation.kind === 'run')!.operation;
-  if (run.kind !== 'run') throw new Error('no RUN');
-  const { kind, args, env, user, cwd, network } = run;
-  return {
-    version: 1,
-    parent: parent as Digest,
-    platform: 'linux/amd64',
-    epoch: 1_700_000_000,
-    operation: { kind, args, env, user, cwd, network },
-  };
-}
-
 test('the token of one job opens nothing of another, nor anything once a later attempt has begun', async () => {
   await using home = await accountHome();
   await using host = await jobHost(home);
-  const a = await waiting(home, host, 'a');
-  const b = await waiting(home, host, 'b', 'y');
+  const a = await waitingJob(home, host, 'a');
+  const b = await waitingJob(home, host, 'b', 'y');
   const names = [
     'claim',
     'lookup',
@@ -124,7 +81,7 @@ test('the token of one job opens nothing of another, nor anything once a later a
 test('a job reads what its stage is made from, and no other blob', async () => {
   await using home = await accountHome();
   await using host = await jobHost(home);
-  const a = await waiting(home, host, 'a');
+  const a = await waitingJob(home, host, 'a');
   const { digest: foreign } = await home.blobs.put(bytesOf('the secret of another build'));
   const [layer] = a.job.start.layers;
   expect(await host.ask(a.ticket, 'blobs/read', { digest: layer!.descriptor.digest })).toMatchObject({ status: 200 });
@@ -143,7 +100,7 @@ test('a job reads what its stage is made from, and no other blob', async () => {
 test('a job answers for the RUNs of its stage only, and what it says counts for nobody before it was checked', async () => {
   await using home = await accountHome();
   await using host = await jobHost(home);
-  const a = await waiting(home, host, 'a');
+  const a = await waitingJob(home, host, 'a');
   const chain = a.job.start.chain;
   const blob = { digest: sha256('layer'), size: 5 };
   const send = async (): Promise<void> => {
@@ -176,7 +133,7 @@ test('a job answers for the RUNs of its stage only, and what it says counts for 
 test('a layer that is not what its runner says fails the build, and is never known to another', async () => {
   await using home = await accountHome();
   await using host = await jobHost(home);
-  const a = await waiting(home, host, 'a');
+  const a = await waitingJob(home, host, 'a');
   const chain = (await host.ask(a.ticket, 'lookup', { struct: structOf(a, a.job.start.chain) })).body;
   expect(chain).toEqual({});
   // The chain that RUN is on: of the base and of the layer that COPY made, which the home tells.
@@ -197,7 +154,7 @@ test('a layer that is not what its runner says fails the build, and is never kno
 });
 
 /** The chain after the stage's COPY. */
-async function chainOfCopy(home: AccountHome, { job, build }: Open): Promise<string> {
+async function chainOfCopy(home: AccountHome, { job, build }: WaitingJob): Promise<string> {
   const records = await home.disk.table.query('layer#', { limit: 1 });
   expect(records).toEqual([]);
   const { executeStage } = await import('../../shared/build/executor.ts');
@@ -224,7 +181,7 @@ async function chainOfCopy(home: AccountHome, { job, build }: Open): Promise<str
 test('a runner’s log is of its stage, and cannot end the build or speak for the Dockerfile', async () => {
   await using home = await accountHome();
   await using host = await jobHost(home);
-  const a = await waiting(home, host, 'a');
+  const a = await waitingJob(home, host, 'a');
   const first = a.job.log.next;
   for (const event of [
     { type: 'result', digest: sha256(''), tags: [], at: 1 },
@@ -244,7 +201,7 @@ test('a runner’s log is of its stage, and cannot end the build or speak for th
 test('completing twice is completing once; nothing is taken afterwards', async () => {
   await using home = await accountHome();
   await using host = await jobHost(home);
-  const a = await waiting(home, host, 'a');
+  const a = await waitingJob(home, host, 'a');
   const place = { next: a.job.log.next, started: a.job.log.started, done: a.job.log.done };
   for (const _ of [1, 2]) expect(await host.ask(a.ticket, 'complete', { place })).toMatchObject({ status: 200 });
   expect(await host.ask(a.ticket, 'fail', { place, failure: { code: 'X', message: 'late' } })).toMatchObject({ status: 409 });
@@ -261,7 +218,7 @@ test('completing twice is completing once; nothing is taken afterwards', async (
 test('what a runner says it used counts for its job alone, once, and only what it can have used', async () => {
   await using home = await accountHome();
   await using host = await jobHost(home);
-  const a = await waiting(home, host, 'a');
+  const a = await waitingJob(home, host, 'a');
   const place = { next: a.job.log.next, started: a.job.log.started, done: a.job.log.done };
   const usage = { s3Reads: 3, s3BytesOut: 100 };
   const steps = [{ name: '[2/2] RUN make', ms: 12, usage: { s3Reads: 3 }, stage: 7 }];

@@ -9,27 +9,13 @@ import { parseReference } from '../../shared/oci/reference.ts';
 import type { Blobs } from '../../shared/store/blobs.ts';
 import { buildKeys, workKeys } from '../../shared/store/keys.ts';
 import { failStep, finishStep, planBuildStep, planOf, readyStages, runStageStep } from '../../shared/workflow/steps.ts';
-import {
-  type AccountHome,
-  accountHome,
-  drive,
-  eventsOf,
-  project,
-  requestOf,
-  sendContext,
-  startBuild,
-} from '../support/account-home.ts';
+import { withBase } from '../support/account-base.ts';
+import { accountHome, drive, eventsOf, project, requestOf, sendContext, startBuild } from '../support/account-home.ts';
 import { startUpstream } from '../support/upstream.ts';
 
 // Whole builds on disk: seconds on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
-const base = 'FROM scratch\nCOPY etc /etc\nWORKDIR /srv\nENV LANG=C\n';
-const files = {
-  'etc/passwd': 'root:x:0:0:root:/root:/bin/sh\napp:x:7:8::/:/bin/sh\n',
-  'etc/group': 'root:x:0:\napp:x:8:\n',
-  'app/main.js': 'go()',
-};
 const stages = `FROM base AS one
 COPY app /one
 FROM base AS two
@@ -38,14 +24,6 @@ FROM one
 COPY --from=two /two /both
 LABEL a=b
 `;
-
-async function withBase(home: AccountHome, extra: Readonly<Record<string, string>> = {}) {
-  const id = await sendContext(home.fresh(), { ...files, ...extra });
-  const context = { kind: 'stored' as const, id, project };
-  const made = await drive(home, await startBuild(home, requestOf(base, { context, tags: ['base'] })));
-  expect(made.failure).toBeUndefined();
-  return context;
-}
 
 test('a build of several stages goes through, each state by a process that knows only the id', async () => {
   await using home = await accountHome();
@@ -201,7 +179,7 @@ test('a build that only copies onto a base that has to be fetched first opens no
       await tap.finish();
     },
   });
-  const id = await sendContext(home.fresh(), files);
+  const id = await sendContext(home.fresh(), { 'app/main.js': 'go()' });
   const context = { kind: 'stored' as const, id, project };
   const text = `FROM ${upstream.host}/base:1\nCOPY --chown=app app /srv/app\nWORKDIR /srv/app\n`;
   const build = await drive(home, await startBuild(home, requestOf(text, { context })));
