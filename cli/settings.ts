@@ -1,9 +1,10 @@
 // What the command line remembers for a user: contexts (names of endpoints), and which one is in use. Logins are kept as docker keeps
 // them (shared/auth/docker-config.ts).
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { errnoOf, SlipwayError } from '../shared/errors.ts';
+import { makeFolder } from '../shared/store/make-folder.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -71,7 +72,7 @@ export function writeSettings(env: Env, settings: Settings): void {
   const file = fileIn(env);
   const partial = `${file}.${process.pid}.partial`;
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder, 0o700);
     writeFileSync(partial, `${JSON.stringify(settings, undefined, 2)}\n`, { mode: 0o600 });
     chmodSync(partial, 0o600);
     renameSync(partial, file);

@@ -1,7 +1,6 @@
 // The embedded home: one folder, one process, the same parts and the same app as an account. What a command does not use is not loaded.
-import { mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { createApi } from '../shared/api/app.ts';
 import type { ApiFetch } from '../shared/api/http.ts';
 import type { ApiParts } from '../shared/api/parts.ts';
@@ -10,6 +9,7 @@ import type { Remotes } from '../shared/client/remotes.ts';
 import { errnoOf, SlipwayError } from '../shared/errors.ts';
 import { TableCatalog } from '../shared/store/catalog-table.ts';
 import { DiskBlobs } from '../shared/store/disk-blobs.ts';
+import { makeFolder } from '../shared/store/make-folder.ts';
 import { SqliteTable } from '../shared/store/sqlite-table.ts';
 import type { Engine } from './engine.ts';
 import type { ReceivedContexts } from './received-contexts.ts';
@@ -31,10 +31,10 @@ export interface HomeOptions {
   readonly served?: boolean;
 }
 
-/** SLIPWAY_HOME, else slipway/ in the user's data folder (XDG base directory specification). */
+/** An absolute path: SLIPWAY_HOME, else slipway/ in the user's data folder (XDG base directory specification). */
 export function homeRoot(env: Readonly<Record<string, string | undefined>>): string {
-  if (env.SLIPWAY_HOME) return env.SLIPWAY_HOME;
-  return join(env.XDG_DATA_HOME || join(env.HOME || homedir(), '.local', 'share'), 'slipway');
+  if (env.SLIPWAY_HOME) return resolve(env.SLIPWAY_HOME);
+  return resolve(env.XDG_DATA_HOME || join(env.HOME || homedir(), '.local', 'share'), 'slipway');
 }
 
 export async function openHome({ env, now, served = false }: HomeOptions): Promise<Home> {
@@ -94,11 +94,20 @@ export async function openHome({ env, now, served = false }: HomeOptions): Promi
   };
 }
 
+const reasons: Readonly<Record<string, string>> = {
+  EEXIST: 'something else is there',
+  ENOTDIR: 'a part of its path is a file',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+};
+
 function makeRoot(root: string): void {
   try {
-    mkdirSync(root, { recursive: true, mode: 0o700 });
+    makeFolder(root, 0o700);
   } catch (cause) {
-    throw new SlipwayError('STORE', `the home ${root} cannot be made (${errnoOf(cause) ?? cause})`, {
+    const errno = errnoOf(cause) ?? String(cause);
+    throw new SlipwayError('STORE', `the home ${root} cannot be made: ${reasons[errno] ?? errno}`, {
       cause,
       hint: 'choose another folder with SLIPWAY_HOME',
     });

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Home } from '../../local/home.ts';
@@ -11,6 +11,7 @@ import { openImage } from '../../shared/image/read.ts';
 import { hostPlatform, parsePlatform } from '../../shared/oci/platform.ts';
 import { defaultTag, familiar, parseReference } from '../../shared/oci/reference.ts';
 import type { RunSpec } from '../../shared/sandbox/sandbox.ts';
+import { makeFolder } from '../../shared/store/make-folder.ts';
 import { type Call, defineCommand, type OptionSpec, parse } from '../command.ts';
 import { commands } from '../commands.ts';
 import { type Io, isTerminal, warn, write } from '../io.ts';
@@ -158,7 +159,7 @@ async function start(call: RunCall): Promise<number> {
   const home = await call.home();
   const image = await openImage(home.parts.blobs, await imageDigest(call, home, word), platform ? { platform } : {});
   // As docker: a folder that is not there is made.
-  for (const mount of request.mounts) if (mount.kind === 'bind') makeFolder(mount.source);
+  for (const mount of request.mounts) if (mount.kind === 'bind') makeSource(mount.source);
   const forwarding = forward(io);
   const result = await runImage(await containerParts(home), image, request, {
     signal: forwarding.cancel,
@@ -255,8 +256,13 @@ async function containerParts(home: Home): Promise<ContainerParts> {
   };
 }
 
-function makeFolder(path: string): void {
-  if (!existsSync(path)) mkdirSync(path, { recursive: true });
+function makeSource(path: string): void {
+  if (existsSync(path)) return;
+  try {
+    makeFolder(path);
+  } catch (cause) {
+    throw new SlipwayError('USAGE', `-v: ${path} is not there and cannot be made: ${errnoOf(cause)}`, { cause });
+  }
 }
 
 function readEnvFile(file: string, io: Io): string[] {

@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { SlipwayError } from '../errors.ts';
+import { makeFolder } from '../store/make-folder.ts';
 import type { Root, Sandbox } from './sandbox.ts';
 
 /**
@@ -9,7 +10,7 @@ import type { Root, Sandbox } from './sandbox.ts';
  * @throws SANDBOX_UNAVAILABLE, or what the sandbox throws
  */
 export async function trySandbox(sandbox: Sandbox, folder: string, signal?: AbortSignal): Promise<void> {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder, 0o700);
   const place = mkdtempSync(join(folder, 'try-'));
   try {
     const [upper, work] = [join(place, 'upper'), join(place, 'work')];
