@@ -1,13 +1,14 @@
-// npm run deploy:local: the stack of production on this machine. A MiniStack on port 4566, or whatever AWS_ENDPOINT_URL names, and in
-// front of it the proxy that stands for CloudFront. Run it again to bring the stack up to date.
+// npm run deploy:local: the stack of production on this machine. A MiniStack on port 4566, or whatever AWS_ENDPOINT_URL names, in front of
+// it the proxy that stands for CloudFront, and machines that execute RUN. Run it again to bring the stack up to date.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { isRunning, type LocalProcess, localFolder, readState, startInBackground, writeState } from './local-processes.ts';
+import { isRunning, type LocalProcess, localFolder, readState, startInBackground, stop, writeState } from './local-processes.ts';
 import { deployLocalStack, invokeLocally } from './local-stack.ts';
 
 const root = join(import.meta.dirname, '..');
 const ministack = join(root, '.venv/bin/ministack');
 const proxyPort = Number(process.env.SLIPWAY_LOCAL_PORT ?? 5080);
+const runnersPort = proxyPort + 1;
 const awsPort = 4566;
 const patience = 30_000;
 
@@ -51,14 +52,17 @@ async function openAws(kept: LocalProcess | undefined): Promise<{ readonly endpo
   };
 }
 
-async function openProxy(kept: LocalProcess | undefined, url: string, stageUrl: string): Promise<LocalProcess> {
-  const current = kept !== undefined && isRunning(kept);
-  // Started anew each time: a stage that was deployed anew has another address.
-  if (current) process.kill(-kept.pid, 'SIGTERM');
-  while (kept !== undefined && isRunning(kept)) await new Promise((resolve) => setTimeout(resolve, 20));
-  if (await answers(url)) throw new Error(`something else listens on ${url}: choose another port with SLIPWAY_LOCAL_PORT`);
-  const program = join(root, 'test/support/gateway-proxy-process.ts');
-  return started(startInBackground('proxy', process.execPath, [program, stageUrl, String(proxyPort)], {}), url);
+/** Started anew each time: a stage that was deployed anew has another address, and the program of runners is another. */
+async function restart(
+  name: string,
+  kept: LocalProcess | undefined,
+  url: string,
+  program: string,
+  args: readonly string[],
+): Promise<LocalProcess> {
+  if (kept !== undefined) await stop(kept);
+  if (await answers(url)) throw new Error(`something else listens on ${url}: choose other ports with SLIPWAY_LOCAL_PORT`);
+  return started(startInBackground(name, process.execPath, [join(root, 'test/support', program), ...args], {}), url);
 }
 
 async function firstUser(endpoint: string, name: string): Promise<string | undefined> {
@@ -72,16 +76,30 @@ async function firstUser(endpoint: string, name: string): Promise<string | undef
 async function main(): Promise<void> {
   const before = readState();
   const url = `http://127.0.0.1:${proxyPort}`;
+  const runnersUrl = `http://127.0.0.1:${runnersPort}`;
   const aws = await openAws(before?.aws);
   const { endpoint } = aws;
   const state = { endpoint, url, ...(aws.process === undefined ? {} : { aws: aws.process }) };
-  writeState({ ...state, ...(before?.proxy === undefined ? {} : { proxy: before.proxy }) });
+  const kept = { ...before, ...state };
+  writeState(kept);
+  // What the machines' own loopback leads to.
+  const reach = [proxyPort, new URL(endpoint).port || 80].map(String);
+  const runners = await restart('runners', before?.runners, runnersUrl, 'fake-runner-plane-process.ts', [
+    String(runnersPort),
+    ...reach,
+  ]);
+  writeState({ ...kept, runners });
   say('deploying the stack: bootstrap, synth, deploy (half a minute)');
-  const { outputs, stageUrl } = await deployLocalStack({ endpoint, url, folder: localFolder });
-  writeState({ ...state, proxy: await openProxy(before?.proxy, url, stageUrl) });
+  const settings = { localRunners: runnersUrl };
+  const { outputs, stageUrl } = await deployLocalStack({ endpoint, url, folder: localFolder, settings });
+  const proxy = await restart('proxy', before?.proxy, url, 'gateway-proxy-process.ts', [stageUrl, String(proxyPort)]);
+  writeState({ ...state, runners, proxy });
   const password = await firstUser(endpoint, outputs.AccountsFunction ?? '');
   const host = new URL(url).host;
-  say(`\nregistry  ${url}`);
+  say(`\nendpoint  ${url}   (SLIPWAY_ENDPOINT=${url} slipway build ...)`);
+  if (process.platform !== 'linux' || process.getuid?.() !== 0) {
+    say('RUN       not here: the machines that stand for MicroVMs and CodeBuild need Linux and root');
+  }
   say(
     password === undefined
       ? 'user      admin: it was made, and its password said, by an earlier deployment'

@@ -7,7 +7,7 @@ const state = readState();
 if (state === undefined) {
   process.stdout.write('nothing is deployed from here\n');
 } else {
-  if (state.proxy !== undefined) await stop(state.proxy);
+  for (const one of [state.proxy, state.runners]) if (one !== undefined) await stop(one);
   if (state.aws !== undefined) await stop(state.aws);
   else await destroyLocalStack({ endpoint: state.endpoint, url: state.url, folder: localFolder });
   forgetState();

@@ -21,6 +21,8 @@ export interface LocalState {
   readonly url: string;
   readonly aws?: LocalProcess;
   readonly proxy?: LocalProcess;
+  /** What stands for the machines that execute RUN. */
+  readonly runners?: LocalProcess;
 }
 
 export function readState(): LocalState | undefined {

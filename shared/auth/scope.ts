@@ -45,9 +45,9 @@ export function parseScopes(texts: readonly string[]): readonly Scope[] {
       continue;
     }
     // `repository(plugin):name:actions`: a class says nothing to us.
-    const [, type, name, list = ''] = /^(repository|project)(?:\([a-z0-9]+\))?:([^:]+):([a-z*,]+)$/.exec(text) ?? [];
+    const [, type, name, list = ''] = /^(repository|project)(?:\([a-z0-9]+\))?:(.+):([a-z*,]+)$/.exec(text) ?? [];
     const kind = type === 'project' ? type : 'repository';
-    if (name === undefined || !(kind === 'project' ? isProject(name) : isRepositoryPath(name))) continue;
+    if (name === undefined || !(kind === 'project' ? isProject(name) : isRepositoryName(name))) continue;
     const asked = list.split(',');
     const known: readonly string[] = kind === 'project' ? projectActions : actions;
     const wanted = asked.includes('*') ? known : known.filter((action) => asked.includes(action));
@@ -68,6 +68,9 @@ export function parseScopes(texts: readonly string[]): readonly Scope[] {
     ...(catalog ? [{ kind: 'catalog' } as const] : []),
   ];
 }
+
+/** A repository as the catalog knows it: one that came from another registry has its host, and perhaps a port, before the path. */
+const isRepositoryName = (name: string): boolean => isRepositoryPath(name.replace(/^[a-z0-9.-]+:\d{1,5}\//, ''));
 
 export const formatScope = (scope: Scope): string =>
   scope.kind === 'catalog' ? `${catalogScope}*` : `${scope.kind}:${scope.name}:${scope.actions.join(',')}`;

@@ -4,9 +4,10 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { ListExecutionsCommand, ListStateMachinesCommand, SFNClient, StopExecutionCommand } from '@aws-sdk/client-sfn';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { deployAccount, type TestAccount } from '../support/account.ts';
-import { whyNoAws } from '../support/aws.ts';
+import { clientOptions, whyNoAws } from '../support/aws.ts';
 import { type BaseImage, busyboxImage, debianImage } from '../support/base-images.ts';
 import { type CommandResult, installed, must } from '../support/command.ts';
 import type { StartedRunner } from '../support/fake-runner-plane.ts';
@@ -252,6 +253,26 @@ RUN echo it has begun; sleep 3600
     expect(ended.stderr).toMatch(/cancelled/i);
     const used = await endedSince(before);
     expect(used).toHaveLength(1);
+  });
+
+  test('an execution that is stopped by hand ends its build and its machines', async () => {
+    const at = await context('stopped', { Dockerfile: `FROM ${upstream.host}/busybox:base\nRUN echo started; sleep 3600\n` });
+    const before = runners().length;
+    const running = start(remote(), 'build', ...epoch, '-t', 'team/stopped:v1', at);
+    await running.says('started\n');
+    const states = new SFNClient(clientOptions(account.aws));
+    const { stateMachines = [] } = await states.send(new ListStateMachinesCommand({}));
+    const { executions = [] } = await states.send(
+      new ListExecutionsCommand({ stateMachineArn: stateMachines[0]?.stateMachineArn, statusFilter: 'RUNNING' }),
+    );
+    expect(executions).toHaveLength(1);
+    await states.send(new StopExecutionCommand({ executionArn: executions[0]?.executionArn, cause: 'not today' }));
+    const ended = await running.ended;
+    expect(ended.exitCode).toBe(1);
+    expect(ended.stderr).toMatch(/execution .*(not today|ABORTED)/);
+    // Told by EventBridge, whoever watches the build or does not.
+    const used = await endedSince(before);
+    expect(used.map(({ stopped }) => stopped)).toEqual([true]);
   });
 
   test('a MicroVM executes RUN as CodeBuild does', async () => {

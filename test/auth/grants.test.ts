@@ -14,6 +14,9 @@ describe('scopes', () => {
       'repository:b:pull,push,delete',
     ]);
     expect(parseScopes(['repository(plugin):a:pull']).map(formatScope)).toEqual(['repository:a:pull']);
+    // The grammar has a host, which may have a port: images of other registries are known by such names.
+    const elsewhere = ['repository:registry.example/app:pull', 'repository:localhost:5000/team/app:pull,push'];
+    expect(parseScopes(elsewhere).map(formatScope)).toEqual(elsewhere);
   });
 
   test('that are malformed or unknown ask for nothing', () => {

@@ -41,8 +41,11 @@ export async function startAws(
   if (!existsSync(program)) throw new Error(`${program} is missing: run test/setup.sh`);
   const port = wanted === 'usual' && (await isFree(preferredPort)) ? preferredPort : await freePort();
   const endpoint = `http://127.0.0.1:${port}`;
-  // The shell ends it when our end of its stdin closes, which also happens when this process is killed.
-  const child = spawn('sh', ['-c', '"$0" </dev/null & pid=$!; cat >/dev/null; kill $pid; wait $pid', program], {
+  // The shell ends it when our end of its stdin closes, which also happens when this process is killed. It would wait for executions that
+  // wait for a task token, for hours.
+  const script =
+    '"$0" </dev/null & pid=$!; cat >/dev/null; kill $pid; { sleep 3; kill -9 $pid; } >/dev/null 2>&1 & wait $pid; kill $! 2>/dev/null';
+  const child = spawn('sh', ['-c', script, program], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: {
       ...process.env,

@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { JobTicket } from '../../shared/workflow/job.ts';
 import { runFakeCodebuild } from './fake-codebuild.ts';
 import { type FakeMicrovm, type FakeRunner, type FakeRunnerOptions, runFakeMicrovm } from './fake-microvm.ts';
 
@@ -63,13 +64,13 @@ export async function startFakeRunnerPlane({ port = 0, out }: FakeRunnerPlaneOpt
   const variablesOf = new Map<string, readonly Variable[]>();
   const byToken = new Map<string, { readonly request: string; readonly id: string }>();
 
-  const begin = (kind: StartedRunner['kind'], id: string, of: string, runner: Promise<FakeRunner>): void => {
+  const begin = (kind: StartedRunner['kind'], id: string, of: string, runner: Promise<FakeRunner>, ticket: string): void => {
     const one: StartedRunner = { kind, id, of, runner, stopped: false, over: false };
     runner.then(
       ({ ended }) => ended.then(() => (one.over = true)),
       (error: unknown) => {
         one.over = true;
-        process.stderr.write(`fake runner ${id}: ${error instanceof Error ? error.message : String(error)}\n`);
+        excuse(ticket, error).catch((cause: unknown) => process.stderr.write(`runner ${id}: ${String(cause)}\n`));
       },
     );
     started.push(one);
@@ -105,7 +106,7 @@ export async function startFakeRunnerPlane({ port = 0, out }: FakeRunnerPlaneOpt
         const build = `${String(projectName)}:${randomUUID()}`;
         variablesOf.set(build, variables);
         const values = Object.fromEntries(variables.map(({ name, value }) => [name, value]));
-        begin('codebuild', build, String(projectName), runFakeCodebuild(values, options));
+        begin('codebuild', build, String(projectName), runFakeCodebuild(values, options), values.SLIPWAY_JOB ?? '');
         return build;
       });
       return { build: buildOf(find(id)) };
@@ -135,7 +136,7 @@ export async function startFakeRunnerPlane({ port = 0, out }: FakeRunnerPlaneOpt
       if (executionRoleArn !== undefined || idlePolicy !== undefined) throw new Refused('AccessDeniedException', 'a role', 403);
       const id = once(clientToken, JSON.stringify([imageIdentifier, runHookPayload]), () => {
         const microvm = `microvm-${randomUUID()}`;
-        begin('microvm', microvm, imageIdentifier, runFakeMicrovm(String(runHookPayload), options));
+        begin('microvm', microvm, imageIdentifier, runFakeMicrovm(String(runHookPayload), options), String(runHookPayload));
         return microvm;
       });
       return {
@@ -197,6 +198,22 @@ async function end(one: StartedRunner): Promise<void> {
   else runner.signal('SIGTERM');
   await Promise.race([runner.ended, sleep(terminateTime)]);
   await runner.kill();
+}
+
+/**
+ * A machine that cannot be had (they need root and Linux). On AWS the state machine would miss its signs of life; the emulator does not,
+ * so it is said in the runner's place.
+ */
+async function excuse(ticket: string, cause: unknown): Promise<void> {
+  const { url, token } = JSON.parse(ticket) as JobTicket;
+  const message = `there is no machine for RUN here: ${cause instanceof Error ? cause.message : String(cause)}`;
+  const failure = { code: 'SANDBOX_UNAVAILABLE', message, hint: 'The machines of deploy:local need Linux and root.' };
+  const answer = await fetch(`${url}/fail`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ failure, place: { next: 0, started: 0, done: 0 } }),
+  });
+  if (!answer.ok) throw new Error(`${message}; and that could not be said: HTTP ${answer.status} ${await answer.text()}`);
 }
 
 async function textOf(request: IncomingMessage): Promise<string> {
