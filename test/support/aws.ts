@@ -2,7 +2,10 @@
 // (test/setup.sh makes it). Nothing here speaks to a real account.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
@@ -43,9 +46,11 @@ export async function startAws(
   const endpoint = `http://127.0.0.1:${port}`;
   // The shell ends it when our end of its stdin closes, which also happens when this process is killed. It would wait for executions that
   // wait for a task token, for hours.
-  const script =
-    '"$0" </dev/null & pid=$!; cat >/dev/null; kill $pid; { sleep 3; kill -9 $pid; } >/dev/null 2>&1 & wait $pid; kill $! 2>/dev/null';
-  const child = spawn('sh', ['-c', script, program], {
+  const script = `TMPDIR="$1" "$0" </dev/null & pid=$!; cat >/dev/null
+kill $pid; { sleep 3; kill -9 $pid; } >/dev/null 2>&1 & wait $pid; kill $! 2>/dev/null; rm -rf "$1"`;
+  // Where it unpacks functions.
+  const folder = await mkdtemp(join(tmpdir(), 'slipway-aws-'));
+  const child = spawn('sh', ['-c', script, program, folder], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: {
       ...process.env,
