@@ -1,6 +1,6 @@
 // The context of a build in a home elsewhere: read on this machine, shown as a step of the build, and sent.
 import { mkdtemp, rm } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ReceivedContexts } from '../local/received-contexts.ts';
 import type { BuildRequest, ContextRef } from '../shared/build/request.ts';
@@ -8,6 +8,7 @@ import type { Bodies } from '../shared/context/bodies.ts';
 import { Ignore, parseIgnore } from '../shared/context/ignore.ts';
 import type { Context } from '../shared/context/list.ts';
 import { contextRoot, statCacheFile, walkDirectory } from '../shared/context/walk.ts';
+import { userHome } from '../shared/user-home.ts';
 import type { Api } from './api-client.ts';
 import { humanSize } from './human.ts';
 import { stdinBytes } from './input.ts';
@@ -33,7 +34,7 @@ export interface OpenArchive extends AsyncDisposable {
 const step = 0;
 
 /** Files whose state has not changed since they were last sent are not read again. */
-const cacheFolder = ({ env }: Io): string => join(env.XDG_CACHE_HOME || join(env.HOME || homedir(), '.cache'), 'slipway');
+const cacheFolder = ({ env }: Io): string => join(env.XDG_CACHE_HOME || join(userHome(env), '.cache'), 'slipway');
 
 export async function sendDirectory(path: string, ignore: BuildRequest['ignore'], to: Destination): Promise<ContextRef> {
   const { io } = to;

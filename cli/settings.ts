@@ -1,10 +1,10 @@
 // What the command line remembers for a user: contexts (names of endpoints), and which one is in use. Logins are kept as docker keeps
 // them (shared/auth/docker-config.ts).
 import { chmodSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { errnoOf, SlipwayError } from '../shared/errors.ts';
 import { makeFolder } from '../shared/store/make-folder.ts';
+import { userHome } from '../shared/user-home.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -26,7 +26,7 @@ export const embeddedName = 'default';
 
 /** SLIPWAY_CONFIG, else slipway/ in the user's configuration folder (XDG base directory specification). */
 export const settingsFolder = (env: Env): string =>
-  env.SLIPWAY_CONFIG || join(env.XDG_CONFIG_HOME || join(env.HOME || homedir(), '.config'), 'slipway');
+  env.SLIPWAY_CONFIG || join(env.XDG_CONFIG_HOME || join(userHome(env), '.config'), 'slipway');
 
 const fileIn = (env: Env): string => join(settingsFolder(env), 'settings.json');
 const none: Settings = { contexts: {} };
@@ -39,7 +39,10 @@ export function readSettings(env: Env): Settings {
     text = readFileSync(file, 'utf8');
   } catch (cause) {
     if (errnoOf(cause) === 'ENOENT' || errnoOf(cause) === 'ENOTDIR') return none;
-    throw new SlipwayError('USAGE', `cannot read ${file}: ${errnoOf(cause)}`, { cause });
+    throw new SlipwayError('USAGE', `cannot read ${file}: ${errnoOf(cause)}`, {
+      hint: 'It says which home to work with. If it is of another user, set HOME, or SLIPWAY_CONFIG to a folder of your own.',
+      cause,
+    });
   }
   const damaged = (why: string, cause?: unknown): SlipwayError =>
     new SlipwayError('INVALID_DOCUMENT', `${file} is damaged: ${why}`, {

@@ -1,5 +1,5 @@
 // The embedded home: one folder, one process, the same parts and the same app as an account. What a command does not use is not loaded.
-import { homedir } from 'node:os';
+import { accessSync, constants } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createApi } from '../shared/api/app.ts';
 import type { ApiFetch } from '../shared/api/http.ts';
@@ -11,6 +11,7 @@ import { TableCatalog } from '../shared/store/catalog-table.ts';
 import { DiskBlobs } from '../shared/store/disk-blobs.ts';
 import { makeFolder } from '../shared/store/make-folder.ts';
 import { SqliteTable } from '../shared/store/sqlite-table.ts';
+import { userHome } from '../shared/user-home.ts';
 import type { Engine } from './engine.ts';
 import type { ReceivedContexts } from './received-contexts.ts';
 
@@ -34,14 +35,13 @@ export interface HomeOptions {
 /** An absolute path: SLIPWAY_HOME, else slipway/ in the user's data folder (XDG base directory specification). */
 export function homeRoot(env: Readonly<Record<string, string | undefined>>): string {
   if (env.SLIPWAY_HOME) return resolve(env.SLIPWAY_HOME);
-  return resolve(env.XDG_DATA_HOME || join(env.HOME || homedir(), '.local', 'share'), 'slipway');
+  return resolve(env.XDG_DATA_HOME || join(userHome(env), '.local', 'share'), 'slipway');
 }
 
 export async function openHome({ env, now, served = false }: HomeOptions): Promise<Home> {
   const root = homeRoot(env);
   makeRoot(root);
-  const blobs = await DiskBlobs.open(root);
-  const table = SqliteTable.open(join(root, 'slipway.db'), { now: () => now() / 1000 });
+  const { blobs, table } = await openStores(root, now);
   const clock = now;
   const catalog = new TableCatalog({ table, blobs, clock });
   let remotes: Promise<Remotes> | undefined;
@@ -92,6 +92,31 @@ export async function openHome({ env, now, served = false }: HomeOptions): Promi
       table.close();
     },
   };
+}
+
+async function openStores(root: string, now: () => number): Promise<{ blobs: DiskBlobs; table: SqliteTable }> {
+  try {
+    const blobs = await DiskBlobs.open(root);
+    return { blobs, table: SqliteTable.open(join(root, 'slipway.db'), { now: () => now() / 1000 }) };
+  } catch (error) {
+    // SQLite does not tell. Reading takes writing too: its log, and what is kept of each use.
+    const why = whyNotWritable(root) ?? whyNotWritable(join(root, 'slipway.db'));
+    if (why === undefined) throw error;
+    throw new SlipwayError('STORE', `the home ${root} cannot be written to: ${why}`, {
+      cause: error,
+      hint: 'choose another folder with SLIPWAY_HOME, or use it as the user it belongs to',
+    });
+  }
+}
+
+function whyNotWritable(path: string): string | undefined {
+  try {
+    accessSync(path, constants.W_OK);
+    return undefined;
+  } catch (error) {
+    const errno = errnoOf(error) ?? String(error);
+    return errno === 'ENOENT' ? undefined : (reasons[errno] ?? errno);
+  }
 }
 
 const reasons: Readonly<Record<string, string>> = {

@@ -1,9 +1,9 @@
 // Docker's credentials: config.json in DOCKER_CONFIG or ~/.docker, with its credential helpers (docker-credential-NAME programs).
 import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { errnoOf, SlipwayError } from '../errors.ts';
+import { userHome } from '../user-home.ts';
 import { askHelper, askHelperTo, type HelperOptions } from './credential-helper.ts';
 import type { Credentials } from './credentials.ts';
 
@@ -41,7 +41,7 @@ export async function readDockerConfig(env: DockerAuthOptions['env']): Promise<D
 }
 
 const fileIn = (env: DockerAuthOptions['env']): string =>
-  join(env.DOCKER_CONFIG || join(env.HOME || homedir(), '.docker'), 'config.json');
+  join(env.DOCKER_CONFIG || join(userHome(env), '.docker'), 'config.json');
 
 async function readDocument(env: DockerAuthOptions['env']): Promise<unknown> {
   const file = fileIn(env);

@@ -85,8 +85,18 @@ export function mapArguments(own: number, ranges: readonly IdRange[]): string[] 
   return words;
 }
 
+/** A number without a line in passwd has no name; `/etc/subuid` may name it by the number. */
+function whoAmI(): { readonly username: string; readonly uid: number; readonly gid: number } {
+  try {
+    return userInfo();
+  } catch {
+    const [uid, gid] = [process.getuid?.() ?? -1, process.getgid?.() ?? -1];
+    return { username: String(uid), uid, gid };
+  }
+}
+
 export function thisMachine(env: Readonly<Record<string, string | undefined>>): RootlessMachine {
-  const { username, uid, gid } = userInfo();
+  const { username, uid, gid } = whoAmI();
   const folders = `${env.PATH ?? ''}${delimiter}/usr/sbin:/usr/bin:/sbin:/bin`
     .split(delimiter)
     .filter((folder) => folder.startsWith('/'));
