@@ -1,6 +1,7 @@
 // Builds of a home that is served: started by one request, followed by others, remembered. The process that took the request does the
 // work; any process of the home can list, follow and cancel.
 import type { BuildRecord, BuildRecords } from '../shared/build/build-records.ts';
+import type { BuildEvent } from '../shared/build/events.ts';
 import { followEvents } from '../shared/build/follow.ts';
 import { LogWriter } from '../shared/build/log-writer.ts';
 import type { BuildRequest } from '../shared/build/request.ts';
@@ -71,7 +72,9 @@ export class StoredBuilds implements BuildService, AsyncDisposable {
       const { state, reads } = await records.start(id);
       // Cancelled before it began.
       if (state !== 'running') return;
-      const writer = new LogWriter({ records, id, source: { name: 'build', attempt: 1 }, clock, gather: 50 });
+      const append = (first: number, events: readonly BuildEvent[]) =>
+        records.append(id, { name: 'build', attempt: 1, first }, events);
+      const writer = new LogWriter({ append, clock, gather: 50 });
       try {
         const finished = await runBuild(
           request,

@@ -1,13 +1,12 @@
 // Writes the log of one source of a stored build: events are gathered for a moment and stored together, because each store is a
 // transaction. A store that fails is tried again with the next; the same events twice do no harm.
-import type { BuildRecords } from './build-records.ts';
 import { type BuildEvent, eventLog, type StepLog } from './events.ts';
-import type { EventSource } from './stored-log.ts';
 
 export interface LogWriterOptions {
-  readonly records: Pick<BuildRecords, 'append'>;
-  readonly id: string;
-  readonly source: EventSource;
+  /** Stores events, `first` being how many of the source went before. `closed`: nobody wants them any more. */
+  readonly append: (first: number, events: readonly BuildEvent[]) => Promise<{ readonly closed: boolean }>;
+  /** How many events of the source are stored already. */
+  readonly first?: number;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
   /** Milliseconds for which events are gathered. */
@@ -18,8 +17,9 @@ export interface LogWriterOptions {
 const piece = 32 * 1024;
 /** Units that may wait before a writer has to. */
 const room = 512 * 1024;
-/** Events in one call. */
+/** Events in one call, and about as many units: several calls fit a request of the API, whatever JSON makes of them. */
 const batch = 2000;
+const batchUnits = 128 * 1024;
 
 const sizeOf = (event: BuildEvent): number => (event.type === 'log' || event.type === 'note' ? event.text.length : 0) + 100;
 
@@ -40,19 +40,25 @@ export class LogWriter implements AsyncDisposable {
   readonly #options: LogWriterOptions;
   #waiting: BuildEvent[] = [];
   #size = 0;
-  #first = 0;
+  #first: number;
   #closed = false;
   #timer: NodeJS.Timeout | undefined;
   #storing: Promise<void> | undefined;
 
   constructor(options: LogWriterOptions) {
     this.#options = options;
+    this.#first = options.first ?? 0;
     this.log = eventLog((event) => this.emit(event), options.clock);
   }
 
   /** The build has ended, or another attempt has taken over: nothing more is stored. */
   get closed(): boolean {
     return this.#closed;
+  }
+
+  /** Events of the source that are stored. */
+  get stored(): number {
+    return this.#first;
   }
 
   /** Resolves when there is room for more. */
@@ -93,13 +99,16 @@ export class LogWriter implements AsyncDisposable {
   }
 
   async #store(): Promise<void> {
-    const { records, id, source } = this.#options;
     while (this.#waiting.length > 0 && !this.#closed) {
-      const some = this.#waiting.slice(0, batch);
-      const { closed } = await records.append(id, { ...source, first: this.#first }, some);
+      let count = 0;
+      let units = 0;
+      while (count < Math.min(batch, this.#waiting.length) && units < batchUnits)
+        units += sizeOf(this.#waiting[count++] as BuildEvent);
+      const some = this.#waiting.slice(0, count);
+      const { closed } = await this.#options.append(this.#first, some);
       this.#first += some.length;
       this.#waiting = this.#waiting.slice(some.length);
-      for (const event of some) this.#size -= sizeOf(event);
+      this.#size -= units;
       this.#closed = closed;
     }
     if (this.#closed) {

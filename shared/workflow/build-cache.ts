@@ -16,32 +16,35 @@ export interface ScopedCacheOptions {
   readonly settle?: (key: Digest, signal?: AbortSignal) => Promise<CachedStep | undefined>;
 }
 
-export class ScopedCache extends BuildCache {
-  readonly #options: ScopedCacheOptions;
+/** A cache that has more to go by than its table. */
+export class WorkflowCache<Options extends { readonly table: Table }> extends BuildCache {
+  protected readonly options: Options;
 
-  constructor(options: ScopedCacheOptions) {
+  constructor(options: Options) {
     super(options.table);
-    this.#options = options;
+    this.options = options;
   }
+}
 
+export class ScopedCache extends WorkflowCache<ScopedCacheOptions> {
   override async lookup(struct: KeyStruct, signal?: AbortSignal): Promise<CachedStep | undefined> {
-    const known = this.#options.noCache ? await this.#own(struct, signal) : await super.lookup(struct, signal);
+    const known = this.options.noCache ? await this.#own(struct, signal) : await super.lookup(struct, signal);
     if (known !== undefined || struct.operation.kind !== 'run') return known;
-    const settled = await this.#options.settle?.(keyOf(struct), signal);
+    const settled = await this.options.settle?.(keyOf(struct), signal);
     if (settled !== undefined) await this.save(struct, settled, signal);
     return settled;
   }
 
   override async save(struct: KeyStruct, step: CachedStep, signal?: AbortSignal): Promise<void> {
     await super.save(struct, step, signal);
-    const { noCache, table, build, expires } = this.#options;
+    const { noCache, table, build, expires } = this.options;
     if (!noCache) return;
     const value = { diffId: step.diffId, made: step.made };
     await table.put(workKeys.made(build, keyOf(struct)), value, { expires: expires() }, signal === undefined ? {} : { signal });
   }
 
   async #own(struct: KeyStruct, signal: AbortSignal | undefined): Promise<CachedStep | undefined> {
-    const { table, build } = this.#options;
+    const { table, build } = this.options;
     const record = await table.get(workKeys.made(build, keyOf(struct)), signal === undefined ? {} : { signal });
     const { diffId, made } = (record?.value ?? {}) as { readonly diffId?: unknown; readonly made?: unknown };
     if (typeof diffId !== 'string' || !isDigest(diffId) || typeof made !== 'number') return undefined;

@@ -1,6 +1,6 @@
 // The executor's ports on a runner. Blobs are the home's for reading and this machine's for writing; what is known of layers and of the
 // context is kept in a table of this machine, filled from the job's answers. Only what a RUN made goes back.
-import { BuildCache, type CachedStep } from '../build/cache.ts';
+import type { CachedStep } from '../build/cache.ts';
 import type { KeyStruct } from '../build/key.ts';
 import type { LayerRecords } from '../layer/record.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -9,6 +9,7 @@ import { DiskBlobs } from '../store/disk-blobs.ts';
 import { contextKeys, layerKeys } from '../store/keys.ts';
 import type { Json, Table } from '../store/table.ts';
 import { toReadableStream } from '../stream/web.ts';
+import { WorkflowCache } from './build-cache.ts';
 import type { FoundStep } from './job.ts';
 import type { JobClient } from './job-client.ts';
 
@@ -86,18 +87,11 @@ export interface RemoteCacheOptions {
 }
 
 /** Looks steps up in the home; keeps there what RUN made, and here everything else. */
-export class RemoteCache extends BuildCache {
-  readonly #options: RemoteCacheOptions;
-
-  constructor(options: RemoteCacheOptions) {
-    super(options.table);
-    this.#options = options;
-  }
-
+export class RemoteCache extends WorkflowCache<RemoteCacheOptions> {
   override async lookup(struct: KeyStruct, signal?: AbortSignal): Promise<CachedStep | undefined> {
     const here = await super.lookup(struct, signal);
     if (here !== undefined) return here;
-    const { client, blobs, table } = this.#options;
+    const { client, blobs, table } = this.options;
     const { found } = await client.ask<{ readonly found?: FoundStep }>('lookup', { struct }, signal);
     if (found === undefined) return undefined;
     blobs.know(found.layer);
@@ -108,7 +102,7 @@ export class RemoteCache extends BuildCache {
   override async save(struct: KeyStruct, step: CachedStep, signal?: AbortSignal): Promise<void> {
     await super.save(struct, step, signal);
     if (struct.operation.kind !== 'run') return;
-    const { client, blobs, records } = this.#options;
+    const { client, blobs, records } = this.options;
     const layer = await records.find(step.diffId);
     if (layer === undefined) throw new Error(`the layer ${step.diffId} is not on this machine`);
     const { digest, size } = layer.descriptor;

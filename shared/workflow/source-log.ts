@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import type { BuildRecords } from '../build/build-records.ts';
 import { type BuildEvent, eventLog, type StepLog } from '../build/events.ts';
+import { LogWriter, type LogWriterOptions } from '../build/log-writer.ts';
 import { doneSteps } from '../build/stored-log.ts';
 import { type ErrorDocument, errorDocument, isCode, SlipwayError } from '../errors.ts';
 import { workKeys } from '../store/keys.ts';
@@ -19,6 +20,9 @@ export interface LogPlace {
   readonly started: number;
   readonly done: number;
 }
+
+/** Milliseconds for which events are gathered: each write is a transaction, from a runner a request. */
+const gather = 500;
 
 export interface LogPlaces {
   readonly table: Table;
@@ -113,43 +117,24 @@ export const asKnown = (error: unknown): SlipwayError =>
     ? error
     : new SlipwayError('INTERNAL', error instanceof Error ? error.message : String(error), { cause: error });
 
-export interface SourceLogOptions {
-  /** Stores events, `first` being how many went before in this attempt. `closed`: nobody wants them any more. */
-  readonly append: (first: number, events: readonly BuildEvent[]) => Promise<{ readonly closed: boolean }>;
+export interface SourceLogOptions extends Pick<LogWriterOptions, 'append' | 'clock'> {
   readonly place: LogPlace;
-  /** Milliseconds since 1970. */
-  readonly clock: () => number;
-  /** What waits is stored at least this often, in milliseconds. */
-  readonly every?: number;
 }
 
-/** About this many characters wait to be stored before `output` makes its caller wait. */
-const highWater = 256 * 1024;
-/** Characters of one write. */
-const batchSize = 96 * 1024;
-
-const sizeOf = (event: BuildEvent): number => (event.type === 'log' ? event.text.length : 0) + 200;
-
-export class SourceLog implements AsyncDisposable {
+/** What one process tells of a part, without what was told before it. */
+export class SourceLog {
   readonly log: StepLog;
-  readonly #options: SourceLogOptions;
-  #next: number;
+  readonly #writer: LogWriter;
+  readonly #attempt: number;
   #started: number;
   #done: number;
-  #closed = false;
-  #waiting: BuildEvent[] = [];
-  #size = 0;
-  #timer: NodeJS.Timeout | undefined;
-  #writing: Promise<void> | undefined;
-  #failed: unknown;
 
-  constructor(options: SourceLogOptions) {
-    this.#options = options;
-    const { next, started, done } = options.place;
-    this.#next = next;
-    this.#started = started;
-    this.#done = done;
-    const inner = eventLog((event) => this.#take(event), options.clock);
+  constructor({ append, place, clock }: SourceLogOptions) {
+    this.#writer = new LogWriter({ append, first: place.next, clock, gather });
+    this.#attempt = place.attempt;
+    this.#started = place.started;
+    this.#done = place.done;
+    const inner = eventLog((event) => this.#take(event), clock);
     this.log = {
       warning: inner.warning,
       start(name) {
@@ -162,19 +147,12 @@ export class SourceLog implements AsyncDisposable {
 
   /** After `flush`. */
   get place(): LogPlace {
-    return { attempt: this.#options.place.attempt, next: this.#next, started: this.#started, done: this.#done };
+    return { attempt: this.#attempt, next: this.#writer.stored, started: this.#started, done: this.#done };
   }
 
-  /** Stores what waits. Rejects with what went wrong in storing, now or before. */
-  async flush(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    while (this.#writing !== undefined || this.#waiting.length > 0) await this.#write();
-    if (this.#failed !== undefined) throw this.#failed;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.flush();
+  /** Stores what waits. Rejects when it cannot be stored; the next try goes on with it. */
+  flush(): Promise<void> {
+    return this.#writer.flush();
   }
 
   #take(event: BuildEvent): void | Promise<void> {
@@ -188,46 +166,7 @@ export class SourceLog implements AsyncDisposable {
       // Whoever tries it again starts it again.
       if (event.type === 'failed' || event.type === 'cancelled') this.#started = event.id - 1;
     }
-    // What cannot be stored is not collected either: flush tells.
-    if (this.#failed !== undefined || this.#closed) return;
-    this.#waiting.push(event);
-    this.#size += sizeOf(event);
-    if (this.#size >= highWater) return this.#write();
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      void this.#write();
-    }, this.#options.every ?? 500);
-  }
-
-  /** One write at a time keeps the order. Never rejects. */
-  async #write(): Promise<void> {
-    if (this.#writing !== undefined) return this.#writing;
-    let size = 0;
-    let count = 0;
-    while (count < this.#waiting.length && (count === 0 || size < batchSize))
-      size += sizeOf(this.#waiting[count++] as BuildEvent);
-    if (count === 0) return;
-    const batch = this.#waiting.splice(0, count);
-    this.#size -= size;
-    this.#writing = this.#options
-      .append(this.#next, batch)
-      .then(
-        ({ closed }) => {
-          this.#next += batch.length;
-          this.#closed ||= closed;
-        },
-        (error: unknown) => {
-          this.#failed ??= error;
-        },
-      )
-      .finally(() => {
-        this.#writing = undefined;
-        if (this.#failed !== undefined || this.#closed) {
-          this.#waiting = [];
-          this.#size = 0;
-        }
-      });
-    return this.#writing;
+    return this.#writer.emit(event);
   }
 }
 
@@ -258,17 +197,16 @@ export async function openLog(
   return {
     log: writer.log,
     async close(failed) {
-      if (failed === undefined) await writer.flush();
-      // That the log lacks its end must not hide why the work failed; both are told.
-      const unstored = await writer.flush().then(
-        () => undefined,
-        (error: unknown) => asKnown(error).message,
-      );
-      const known =
-        failed === undefined || unstored === undefined
-          ? failed
-          : { ...failed, failure: { ...failed.failure, details: { ...failed.failure.details, log: unstored } } };
-      await giveLog(places, build, source, owner, writer.place, known);
+      let told = failed;
+      try {
+        await writer.flush();
+      } catch (error) {
+        if (failed === undefined) throw error;
+        // That the log lacks its end must not hide why the work failed; both are told.
+        const { failure, at } = failed;
+        told = { failure: { ...failure, details: { ...failure.details, log: asKnown(error).message } }, at };
+      }
+      await giveLog(places, build, source, owner, writer.place, told);
     },
   };
 }

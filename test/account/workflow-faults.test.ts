@@ -117,3 +117,30 @@ test.skipIf(why)(
     }
   },
 );
+
+test.skipIf(why).each<Fault>(['before', 'after', 'death after'])(
+  'a build that fails says why, also when any one of its writes breaks (%s)',
+  async (fault) => {
+    await using world = await accountWorld();
+    const context = await withBase(world.home);
+    const text = 'FROM base\nCOPY app /app\nRUN print nearly\nRUN exit 7\n';
+    for (let at = 1; ; at++) {
+      const id = await startBuild(world.home, requestOf(text, { context, noCache: true, tags: ['never:1'] }));
+      rearm(world.faults, atWrite(at, fault));
+      const build = await world.build(id);
+      const { thrown } = world.faults;
+      rearm(world.faults);
+      const { state, failure } = build;
+      expect({ at, state, failure }).toMatchObject({
+        at,
+        state: 'failed',
+        failure: { code: 'STEP_FAILED', where: { start: { line: 4 } }, details: { exitCode: 7 } },
+      });
+      expect(await world.home.fresh().catalog.resolve('never', '1')).toBeUndefined();
+      await expectWhole(world, id);
+      if (thrown > 0) continue;
+      expect(at).toBeGreaterThan(40);
+      return;
+    }
+  },
+);

@@ -9,7 +9,7 @@ function target(fail: () => boolean = () => false) {
   return {
     stored,
     calls: () => calls,
-    async append(_: string, { first }: { readonly first: number }, events: readonly BuildEvent[]) {
+    async append(first: number, events: readonly BuildEvent[]) {
       calls++;
       // Stored, but the answer is lost: the same come again.
       stored.push(...events.slice(Math.max(0, stored.length - first)));
@@ -18,13 +18,12 @@ function target(fail: () => boolean = () => false) {
     },
   };
 }
-const source = { name: 's', attempt: 1 };
 const textOf = (events: readonly BuildEvent[]): string => events.map((e) => (e.type === 'log' ? e.text : '')).join('');
 
 it('stores many events with few calls, and everything at the end', async () => {
   const records = target();
   {
-    await using writer = new LogWriter({ records, id: 'b', source, clock: () => 1 });
+    await using writer = new LogWriter({ append: records.append, clock: () => 1 });
     const step = writer.log.start('one');
     for (let i = 0; i < 1000; i++) await step.output('stdout', `${i}\n`);
     step.done();
@@ -36,7 +35,7 @@ it('stores many events with few calls, and everything at the end', async () => {
 it('cuts long output in pieces that lose nothing, and makes a fast writer wait', async () => {
   const records = target();
   const text = `${'x'.repeat(32 * 1024 - 1)}\u{1f6a2}`.repeat(40);
-  await using writer = new LogWriter({ records, id: 'b', source, clock: () => 1 });
+  await using writer = new LogWriter({ append: records.append, clock: () => 1 });
   const step = writer.log.start('one');
   await step.output('stdout', text);
   expect(records.calls()).toBeGreaterThan(0);
@@ -47,7 +46,7 @@ it('cuts long output in pieces that lose nothing, and makes a fast writer wait',
 it('stores once what it has to send again', async () => {
   let failures = 2;
   const records = target(() => failures-- > 0);
-  const writer = new LogWriter({ records, id: 'b', source, clock: () => 1 });
+  const writer = new LogWriter({ append: records.append, clock: () => 1 });
   const step = writer.log.start('one');
   await expect(writer.flush()).rejects.toMatchObject({ code: 'STORE' });
   void step.output('stdout', 'a');
