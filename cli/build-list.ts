@@ -1,5 +1,5 @@
 // What the `builds` commands have in common: the home they are about, and which build is meant.
-import type { BuildList, BuildSummary } from '../shared/api/builds.ts';
+import type { BuildFacts, BuildList } from '../shared/api/builds.ts';
 import { SlipwayError } from '../shared/errors.ts';
 import { type Api, query } from './api-client.ts';
 import type { Remote } from './remote.ts';
@@ -21,11 +21,16 @@ export async function keptBuilds(call: {
   return { client: await call.api(), project: remote.endpoint.project };
 }
 
-/** The newest builds, at most `limit`. `project`: only its builds. */
-export async function listBuilds(client: Api, project: string | undefined, limit: number): Promise<readonly BuildSummary[]> {
-  const found: BuildSummary[] = [];
+/** The newest builds, at most `limit`. `project`: only its builds. `cost`: with what they used and cost. */
+export async function listBuilds(
+  client: Api,
+  project: string | undefined,
+  limit: number,
+  cost = false,
+): Promise<readonly BuildFacts[]> {
+  const found: BuildFacts[] = [];
   for (let after: string | undefined; found.length < limit; ) {
-    const page = { limit: Math.min(pageSize, limit - found.length), after, project };
+    const page = { limit: Math.min(pageSize, limit - found.length), after, project, cost };
     const { builds, next } = await client.json<BuildList>('GET', `/api/v1/builds${query(page)}`);
     found.push(...builds);
     if (next === undefined) break;

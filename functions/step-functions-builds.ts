@@ -79,10 +79,10 @@ export class StepFunctionsBuilds implements BuildService {
     return this.#options.records.list(page);
   }
 
-  async get(id: string): Promise<BuildDetails> {
+  async get(id: string, { cost = true }: { readonly cost?: boolean } = {}): Promise<BuildDetails> {
     const { table } = this.#options;
     const build = await this.#settled(id);
-    return { ...build, ...(await buildCost(new UsageRecords(table), build, Date.now())) };
+    return !cost ? build : { ...build, ...(await buildCost(new UsageRecords(table), build, Date.now())) };
   }
 
   async *events(id: string, options: FollowOptions = {}): AsyncGenerator<NumberedEvent> {

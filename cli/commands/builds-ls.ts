@@ -1,4 +1,5 @@
-import type { BuildSummary } from '../../shared/api/builds.ts';
+import type { BuildFacts } from '../../shared/api/builds.ts';
+import { dollars } from '../../shared/cost/dollars.ts';
 import { keptBuilds, listBuilds } from '../build-list.ts';
 import { defineCommand, UsageError } from '../command.ts';
 import { ago, humanDuration } from '../human.ts';
@@ -12,6 +13,7 @@ const headings = {
   CreatedAt: 'CREATED AT',
   Created: 'CREATED',
   Duration: 'DURATION',
+  Cost: 'COST',
   By: 'BY',
   Project: 'PROJECT',
   Image: 'IMAGE',
@@ -41,25 +43,30 @@ export const command = defineCommand({
     if (!Number.isInteger(limit) || limit < 1)
       throw new UsageError('builds ls', `invalid limit "${options.limit}": a number from 1 is expected`);
     const { client, project } = await keptBuilds(call);
-    const builds = await listBuilds(client, options.all ? undefined : project, limit);
-    if (options.json) {
+    const { format, json, quiet } = options;
+    // Asking what builds cost takes the home some time.
+    const cost = json || (format === undefined ? !quiet : /json|\.Cost/.test(format));
+    const builds = await listBuilds(client, options.all ? undefined : project, limit, cost);
+    if (json) {
       await print(io, JSON.stringify(builds, undefined, 2));
       return 0;
     }
-    if (options.quiet && options.format === undefined) {
+    if (quiet && format === undefined) {
       for (const { id } of builds) await print(io, id);
       return 0;
     }
-    const columns = ['ID', 'Name', 'Status', 'Created', 'Duration', 'By', ...(options.all ? ['Project'] : [])];
+    const charged = builds.some((build) => build.cost !== undefined);
+    const more = { cost: charged ? ['Cost'] : [], project: options.all ? ['Project'] : [] };
+    const columns = ['ID', 'Name', 'Status', 'Created', 'Duration', ...more.cost, 'By', ...more.project];
     const rows = builds.map((build) => rowOf(build, io.now()));
-    const lines = formatList(rows, headings, columns, options.format);
+    const lines = formatList(rows, headings, columns, format);
     if (lines.length > 0) await print(io, lines.join('\n'));
     return 0;
   },
 });
 
-function rowOf(build: BuildSummary, now: number): Cells {
-  const { id, tags, dockerfile, state, created, started, ended, by, project, image } = build;
+function rowOf(build: BuildFacts, now: number): Cells {
+  const { id, tags, dockerfile, state, created, started, ended, by, project, image, cost } = build;
   const createdAt = new Date(created).toISOString();
   return {
     ID: id,
@@ -69,6 +76,7 @@ function rowOf(build: BuildSummary, now: number): Cells {
     CreatedAt: createdAt,
     Created: ago(createdAt, now),
     Duration: started === undefined ? '' : humanDuration((ended ?? now) - started),
+    Cost: cost === undefined ? '' : dollars(cost.nanoDollars),
     By: by ?? '',
     Project: project ?? 'default',
     Image: image ?? '',

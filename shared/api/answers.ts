@@ -82,7 +82,7 @@ export const buildFacts = z.object({
   usage: z.optional(z.record(text, z.number())),
   cost: z.optional(cost),
 });
-export const buildList = z.object({ builds: z.array(buildSummary), next: z.optional(text) });
+export const buildList = z.object({ builds: z.array(buildFacts), next: z.optional(text) });
 
 export const receivedContext = z.object({ id: text, project: z.optional(text), dockerfile: z.object({ name: text, text }) });
 

@@ -73,6 +73,7 @@ export const buildOperations: readonly Operation[] = [
       { name: 'limit', about: 'At most 500; 50 without it.', type: 'integer', example: 20 },
       { name: 'after', about: '`next` of the page before.', type: 'string', example: build },
       { name: 'project', about: 'Only those of this project.', type: 'string', example: 'default' },
+      { name: 'cost', about: '`true`: with what each used, and what that costs.', type: 'boolean', example: true },
     ],
     status: 200,
     answer: { type: json, schema: answers.buildList, name: 'BuildList', example: { builds: [buildExample] } },

@@ -1,7 +1,7 @@
 // Builds over the control API: start, list, look at, follow, cancel.
 //
 //   POST /api/v1/builds {..., clientToken?}              the same token starts nothing twice
-//   GET  /api/v1/builds?limit&after&project              newest first
+//   GET  /api/v1/builds?limit&after&project              newest first; cost=true: with what they cost
 //   GET  /api/v1/builds/ID
 //   GET  /api/v1/builds/ID/events?after=N                follows, one event a line; follow=false&limit=N: those that are there now
 //   POST /api/v1/builds/ID/cancel
@@ -24,7 +24,8 @@ export interface StartedBuild {
 export type BuildSummary = BuildRecord;
 export type BuildFacts = BuildDetails;
 export interface BuildList {
-  readonly builds: readonly BuildRecord[];
+  /** With what they used and cost, if that was asked for. */
+  readonly builds: readonly BuildDetails[];
   /** `after` of the next page, when there may be one. */
   readonly next?: string;
 }
@@ -59,7 +60,9 @@ export function buildRoutes(parts: ApiParts, { sameMachine }: ApiTrust): readonl
     route('GET', '/api/v1/builds', async ({ query, access }) => {
       const limit = whole(query.get('limit'), 'limit', 50, 1, 500);
       const after = query.get('after') ?? undefined;
-      return json(await listBuilds(await parts.builds(), access, query.get('project') ?? undefined, { limit, after }));
+      const builds = await parts.builds();
+      const list = await listBuilds(builds, access, query.get('project') ?? undefined, { limit, after });
+      return json(query.get('cost') === 'true' ? await withCosts(builds, list) : list);
     }),
     route('GET', '/api/v1/builds/:id', async ({ params, access }) => {
       const build = await (await parts.builds()).get(params.id as string);
@@ -71,7 +74,7 @@ export function buildRoutes(parts: ApiParts, { sameMachine }: ApiTrust): readonl
       const id = params.id as string;
       const after = whole(query.get('after'), 'after', 0, 0, Number.MAX_SAFE_INTEGER);
       // An unknown build is an answer of its own, not a line.
-      if (!sameMachine) checkView(access, await builds.get(id));
+      if (!sameMachine) checkView(access, await builds.get(id, { cost: false }));
       if (query.get('follow') === 'false') {
         const page = await builds.page(id, { after, limit: whole(query.get('limit'), 'limit', 1000, 1, 10_000) });
         return ndjson(lines(page));
@@ -207,6 +210,18 @@ async function listBuilds(
     if (page.length < limit) return { builds: found };
   }
   return { builds: found, ...(at === undefined ? {} : { next: at }) };
+}
+
+/** Builds looked up at the same time. */
+const atOnce = 16;
+
+/** The same list, with what each build used and what that costs. */
+async function withCosts(service: BuildService, { builds, ...rest }: BuildList): Promise<BuildList> {
+  const facts: BuildDetails[] = [];
+  for (let at = 0; at < builds.length; at += atOnce) {
+    facts.push(...(await Promise.all(builds.slice(at, at + atOnce).map(({ id }) => service.get(id)))));
+  }
+  return { ...rest, builds: facts };
 }
 
 function whole(text: string | null, name: string, otherwise: number, least: number, most: number): number {

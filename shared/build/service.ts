@@ -33,8 +33,8 @@ export interface BuildService {
   start(request: BuildRequest, options?: StartOptions): Promise<string>;
   /** Newest first. `after`: the id of the last one of the page before. */
   list(page: { readonly after?: string; readonly limit: number }): Promise<readonly BuildRecord[]>;
-  /** NOT_FOUND for an unknown id. */
-  get(id: string): Promise<BuildDetails>;
+  /** NOT_FOUND for an unknown id. `cost: false`: without what it used, which takes asking. */
+  get(id: string, options?: { readonly cost?: boolean }): Promise<BuildDetails>;
   /**
    * The events after a number; follows a build that is running, to its last event (`result` or `error`). NOT_FOUND for an unknown id.
    * Ends early when it has to (a time limit of where it runs, the signal): go on after the last number.

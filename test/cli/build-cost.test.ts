@@ -36,6 +36,19 @@ const server = createServer(async (request, response) => {
     const { status, body } = facts();
     return answer(status, body);
   }
+  if (path === '/api/v1/builds') {
+    const one = {
+      id,
+      state: 'succeeded',
+      created: 0,
+      started: 0,
+      ended: 61_000,
+      tags: ['app:1'],
+      dockerfile: 'Dockerfile',
+      request: digest,
+    };
+    return answer(200, { builds: [request.url?.includes('cost=true') ? { ...one, ...spent } : one] });
+  }
   // The empty context.
   if (path === '/api/v1/contexts') return answer(200, { id: digest, missing: [], direct: false });
   return answer(200, { missing: [] });
@@ -121,4 +134,20 @@ test('a budget is sent in billionths; what is none is refused, and so is one whe
   });
   expect(here.code).not.toBe(0);
   expect(here.err).toContain('charged for by nobody');
+});
+
+test('the list of builds has a column for it, where it is known and asked for', async () => {
+  const list = (...more: string[]) =>
+    cli(['builds', 'ls', ...more], { home: folder.path, env: { HOME: folder.path, SLIPWAY_ENDPOINT: url, SLIPWAY_TOKEN: 't' } });
+  const { out, err, code } = await list();
+  expect({ code, err }).toEqual({ code: 0, err: '' });
+  expect(out.split('\n').map((text) => text.split(/ {2,}/).slice(4, 6))).toEqual([
+    ['DURATION', 'COST'],
+    ['About a minute', '$0.00044'],
+    [],
+  ]);
+  expect((await list('--format', '{{.Status}} {{.Cost}}')).out).toBe('succeeded $0.00044\n');
+  expect((await list('--format', '{{.Status}}')).out).toBe('succeeded\n');
+  expect(JSON.parse((await list('--json')).out)).toMatchObject([{ id, cost: { nanoDollars: spent.cost.nanoDollars } }]);
+  expect((await list('-q')).out).toBe(`${id}\n`);
 });
