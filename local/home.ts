@@ -12,6 +12,7 @@ import { DiskBlobs } from '../shared/store/disk-blobs.ts';
 import { makeFolder } from '../shared/store/make-folder.ts';
 import { SqliteTable } from '../shared/store/sqlite-table.ts';
 import { userHome } from '../shared/user-home.ts';
+import { commandsAtWork, enterHome } from './activity.ts';
 import type { Engine } from './engine.ts';
 import type { ReceivedContexts } from './received-contexts.ts';
 
@@ -20,6 +21,10 @@ export interface Home extends AsyncDisposable {
   readonly root: string;
   readonly parts: ApiParts;
   readonly fetch: ApiFetch;
+  /** What this process is called among those that work in the home: see activity.ts. */
+  readonly activity: { readonly name: string };
+  /** Tells those that clean up that this process serves: it works for short, time and again, until it is stopped. */
+  serving(): void;
   /** Layers, unpacked trees and the sandbox: for building and running here. */
   readonly engine: () => Promise<Engine>;
 }
@@ -41,7 +46,12 @@ export function homeRoot(env: Readonly<Record<string, string | undefined>>): str
 export async function openHome({ env, now, served = false }: HomeOptions): Promise<Home> {
   const root = homeRoot(env);
   makeRoot(root);
-  const { blobs, table } = await openStores(root, now);
+  // Before anything is looked at.
+  let activity = enterHome(root, served ? 'server' : 'command');
+  const { blobs, table } = await openStores(root, now).catch((error: unknown) => {
+    activity[Symbol.dispose]();
+    throw error;
+  });
   const clock = now;
   const catalog = new TableCatalog({ table, blobs, clock });
   let remotes: Promise<Remotes> | undefined;
@@ -77,10 +87,22 @@ export async function openHome({ env, now, served = false }: HomeOptions): Promi
     },
     contexts: openContexts,
     tidy: async () => (await openEngine()).removeUnstored(),
+    async atWork() {
+      const { oldestBuild } = await import('../shared/collection/oldest-build.ts');
+      return commandsAtWork(root, activity.name) || (await oldestBuild(table, clock())) !== undefined;
+    },
   };
   return {
     root,
     parts,
+    get activity() {
+      return activity;
+    },
+    serving() {
+      const before = activity;
+      activity = enterHome(root, 'server');
+      before[Symbol.dispose]();
+    },
     fetch: createApi(parts, { sameMachine: !served }),
     engine: openEngine,
     async [Symbol.asyncDispose]() {
@@ -90,6 +112,7 @@ export async function openHome({ env, now, served = false }: HomeOptions): Promi
       if (engine !== undefined) await (await engine)[Symbol.asyncDispose]();
       if (remotes !== undefined) (await remotes)[Symbol.dispose]();
       table.close();
+      activity[Symbol.dispose]();
     },
   };
 }

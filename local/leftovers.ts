@@ -39,6 +39,9 @@ export function sweepDead(folder: string, prefixes: readonly string[] = ['']): P
   );
 }
 
+/** The names in `folder` that `ownedName` made for processes that are alive, or may be. */
+export const livingIn = (folder: string): readonly string[] => names(folder).filter((name) => !isDead(name, join(folder, name)));
+
 /** Whether the process is gone that made the name, without its prefix, for what is at `path`. */
 export function isDead(name: string, path: string): boolean {
   const [boot, namespace, pid, start, id] = name.split('.');

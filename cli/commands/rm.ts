@@ -11,7 +11,8 @@ export const command = defineCommand({
   summary: 'Remove images',
   usage: '[OPTIONS] IMAGE [IMAGE...]',
   description: `By name, the name goes; the image goes with its last name, and with it the layers that no other image needs: their disk
-space is free at once. By ID, all names go; if they are in several repositories, only with --force.
+space is free at once, unless another command or build is at work that may be using them: then \`slipway system prune\` frees them. By ID, all names go; if they are
+in several repositories, only with --force.
 Nothing in any registry is touched. Layers that a later build could have taken from the cache are made again when they are needed.`,
   examples: [
     ['slipway rm app:1.0', 'Remove a name, and the image if it was the last one'],

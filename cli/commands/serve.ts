@@ -55,7 +55,8 @@ can reach it read, overwrite and delete images. It speaks plain HTTP: put a prox
       import('../../local/serve-guard.ts'),
       import('node:crypto'),
     ]);
-    const { parts } = await home();
+    const { parts, serving } = await home();
+    serving();
     const guard = login !== undefined ? guards.basicLogin(login) : local ? guards.localOnly : guards.noBrowser;
     const registry = createRegistry({
       blobs: parts.blobs,

@@ -6,6 +6,7 @@ import type { ApiFetch } from '../../shared/api/http.ts';
 import type { ApiParts } from '../../shared/api/parts.ts';
 import { tokenAccess } from '../../shared/api/token-access.ts';
 import { BuildRecords } from '../../shared/build/build-records.ts';
+import { oldestBuild } from '../../shared/collection/oldest-build.ts';
 import { TableCatalog } from '../../shared/store/catalog-table.ts';
 import { apiHandler } from '../api-gateway.ts';
 import { countedBuild } from '../counted-calls.ts';
@@ -47,6 +48,7 @@ async function open(): Promise<ApiFetch> {
     clock,
     remotes: async () => openRemotesOf(env),
     builds: async () => builds,
+    atWork: async () => (await oldestBuild(table, clock())) !== undefined,
     archives,
     contexts: async () => new (await import('../../shared/build/archive-context.ts')).StoredArchives({ blobs, table }),
   };

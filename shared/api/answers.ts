@@ -127,7 +127,10 @@ export const historyRow = z.object({
   Size: z.number(),
   Comment: text,
 });
-export const removedImage = z.object({ lines: z.array(z.union([z.object({ untagged: text }), z.object({ deleted: text })])) });
+export const removedImage = z.object({
+  lines: z.array(z.union([z.object({ untagged: text }), z.object({ deleted: text })])),
+  freed: z.number(),
+});
 export const loadEvent = z.union([
   z.object({ loaded: text, id: digestText }),
   z.object({ loadedId: digestText }),

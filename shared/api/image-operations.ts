@@ -97,7 +97,7 @@ export const imageOperations: readonly Operation[] = [
       type: json,
       schema: answers.removedImage,
       name: 'RemovedImage',
-      example: { lines: [{ untagged: 'team/app:1.2' }, { deleted: digest }] },
+      example: { lines: [{ untagged: 'team/app:1.2' }, { deleted: digest }], freed: 3_402_871 },
     },
     errors: ['NOT_FOUND', 'CONFLICT', 'INVALID_REFERENCE'],
   },

@@ -50,6 +50,8 @@ export type ImageDetails = InspectedImage;
 export type HistoryRow = Row;
 export interface RemovedImage {
   readonly lines: readonly ({ readonly untagged: string } | { readonly deleted: string })[];
+  /** Bytes of layers and documents that are gone with it. */
+  readonly freed: number;
 }
 export type LoadEvent =
   | { readonly loaded: string; readonly id: string }
@@ -103,9 +105,18 @@ export function imageRoutes(parts: ApiParts): readonly Route[] {
     route('DELETE', '/api/v1/images/:name+', async ({ request, params, query, access }) => {
       await may(access, named(params), 'delete', optionsOf(request));
       const { removeImage } = await import('../image/remove.ts');
-      const lines = await removeImage(parts, named(params), { ...optionsOf(request), force: query.has('force') });
+      let freed = 0;
+      const { atWork } = parts;
+      const removing = atWork === undefined ? parts : { ...parts, alsoNeeded: () => atWork() };
+      const lines = await removeImage(removing, named(params), {
+        ...optionsOf(request),
+        force: query.has('force'),
+        onFreed(bytes) {
+          freed += bytes;
+        },
+      });
       if (lines.some((line) => 'deleted' in line)) await parts.tidy?.();
-      const answer: RemovedImage = { lines };
+      const answer: RemovedImage = { lines, freed };
       return json(answer);
     }),
     route('POST', '/api/v1/images/save', async ({ request, access }) => {

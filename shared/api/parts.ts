@@ -23,6 +23,11 @@ export interface ApiParts {
   contexts(): Promise<ContextService>;
   /** Called after images were removed: what this home made of layers that are not stored any more can go. */
   tidy?(): Promise<void>;
+  /**
+   * Whether work is under way that may rely on blobs it has not written down yet, such as a build that found layers in the cache. What is
+   * removed then loses its names at once, and its blobs by a collection.
+   */
+  atWork?(): Promise<boolean>;
 }
 
 /** Who speaks to the API. */

@@ -7,7 +7,7 @@ import { createdAt, type ImageParts, Images, type ListedImage } from './images.t
 /** A line of the list: an image, with those of its names that are shown (an image without any is dangling). */
 export type Filtered = ListedImage;
 
-const known = ['dangling', 'label', 'before', 'since', 'until', 'reference'];
+const known = ['dangling', 'label', 'label!', 'before', 'since', 'until', 'reference'];
 
 const usage = (message: string, hint?: string): SlipwayError =>
   new SlipwayError('USAGE', message, hint === undefined ? {} : { hint });
@@ -37,6 +37,7 @@ export async function filterImages(
     left = left.filter((image) => (image.names.length === 0 && !image.member) === dangling);
   }
   for (const value of values('label')) left = left.filter(({ labels }) => hasLabel(labels ?? {}, value));
+  for (const value of values('label!')) left = left.filter(({ labels }) => !hasLabel(labels ?? {}, value));
   for (const value of values('before')) {
     const time = await timeOf(parts, images, value, options);
     left = left.filter((image) => createdAt(image) < time);

@@ -34,6 +34,8 @@ export interface RemoveParts extends ImageParts {
 
 export interface RemoveOptions extends Options {
   readonly force?: boolean;
+  /** Told how many bytes were freed, each time some were. */
+  readonly onFreed?: (bytes: number) => void;
 }
 
 export type Removed = { readonly untagged: string } | { readonly deleted: Digest };
@@ -76,7 +78,7 @@ function namesGoing({ digest, by, repository, tag }: FoundImage, names: readonly
  * Takes an image out of every repository that still has it without a tag, with the members and referrers that go with it, and frees
  * the blobs that nothing needs any more. False when some index still needs it, or a tag has come meanwhile.
  */
-export async function deleteImage(parts: RemoveParts, digest: Digest, options: Options = {}): Promise<boolean> {
+export async function deleteImage(parts: RemoveParts, digest: Digest, options: RemoveOptions = {}): Promise<boolean> {
   const { catalog } = parts;
   const { repositories } = await new Images(parts).whereIs(digest, options);
   const candidates = new Set<Digest>();
@@ -99,7 +101,8 @@ export async function deleteImage(parts: RemoveParts, digest: Digest, options: O
     for (const blob of await catalog.unlinkUnused(repository, [...used], options)) candidates.add(blob);
   }
   const alsoNeeded = parts.alsoNeeded ?? (async () => false);
-  const { freed } = await freeBlobs(parts, [...candidates], alsoNeeded, options);
+  const { freed, bytes } = await freeBlobs(parts, [...candidates], alsoNeeded, options);
+  options.onFreed?.(bytes);
   for (const blob of freed) await parts.table.delete(imageKeys.facts(blob), {}, options);
   for (const diffId of diffIds) await forgetLayer(parts, diffId, alsoNeeded, options);
   return !kept;
@@ -117,14 +120,15 @@ async function forgetLayer(
   parts: RemoveParts,
   diffId: Digest,
   alsoNeeded: (digest: Digest) => Promise<boolean>,
-  options?: Options,
+  options?: RemoveOptions,
 ): Promise<void> {
   const records = new LayerRecords(parts.table, parts.blobs);
   const record = await records.get(diffId, options);
   if (record === undefined || (await records.find(diffId, options)) !== undefined) return;
   await records.remove(diffId, options);
   const notes = [record.toc, ...record.forms.map(({ members }) => members)].filter((digest) => digest !== undefined);
-  await freeBlobs(parts, notes, alsoNeeded, options);
+  const { bytes } = await freeBlobs(parts, notes, alsoNeeded, options);
+  options?.onFreed?.(bytes);
 }
 
 /** The manifest, and what goes with it: untagged members no other index has, and what refers to any of them. Empty if it must stay. */

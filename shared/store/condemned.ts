@@ -72,7 +72,8 @@ export async function isHeld(table: Table, digest: Digest, options?: Options): P
 }
 
 /**
- * Deletes those blobs that nothing holds: no repository, and nothing that `alsoNeeded` knows of (the build cache, containers).
+ * Deletes those blobs that nothing holds: no repository, and nothing that `alsoNeeded` knows of (builds under way). What stays for that
+ * reason is left to a collection.
  * Answers what was deleted, in bytes too.
  */
 export async function freeBlobs(
@@ -115,8 +116,12 @@ async function freeBlob(
   }
   let deleted = false;
   try {
+    // Marked before anybody is asked whether he needs it: who comes afterwards takes the mark off, and then it is not dropped.
+    const since = await blobs.fading?.fade(digest, began, options);
     const held = (await isHeld(table, digest, options)) || (await alsoNeeded(digest));
-    if (!held && clock() < began + useful) deleted = await blobs.delete(digest, options);
+    if (!held && clock() < began + useful) {
+      deleted = since === undefined ? await blobs.delete(digest, options) : await blobs.fading!.drop(digest, since, options);
+    }
   } finally {
     // Without its lease it is no longer ours; whoever took over wrote it.
     await table

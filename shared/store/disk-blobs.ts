@@ -46,7 +46,7 @@ import type {
   UploadState,
 } from './blobs.ts';
 import { bytesStream } from './bytes-stream.ts';
-import { askFor, dropFile, fadeFile, isMarked, settleLimbo } from './disk-fading.ts';
+import { askFor, dropFile, fadeFile, isMarked, markedAt, settleLimbo } from './disk-fading.ts';
 import { diskError, FileSink, fileStream, guard, hashFile, shortened, syncFile, syncFolder } from './disk-io.ts';
 import { checkNotOver, checkRange, checkSize, verify } from './expected.ts';
 import { cancelSource, pull } from './source.ts';
@@ -433,7 +433,7 @@ export class DiskBlobs implements Blobs {
   #look(digest: Digest): FadingStat | undefined {
     const file = this.#path(digest);
     const found = guard(file, () => statSync(file, { throwIfNoEntry: false }));
-    return found && { digest, size: found.size, ...(isMarked(found) ? { since: found.mtimeMs } : {}) };
+    return found && { digest, size: found.size, ...(isMarked(found) ? { since: markedAt(found) } : {}) };
   }
 
   #existing(digest: Digest): string | undefined {

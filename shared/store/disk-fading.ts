@@ -28,6 +28,9 @@ import { errnoOf } from '../errors.ts';
 const mark = 0o1000;
 const permissions = 0o777;
 
+/** When a mark was made: whole milliseconds, as clocks have them. */
+export const markedAt = (stats: Stats): number => Math.round(stats.mtimeMs);
+
 export const isMarked = (stats: Stats): boolean => (stats.mode & mark) !== 0;
 
 /** The file's stats, its mark taken off; `undefined` when it is not there. */
@@ -77,10 +80,10 @@ function unmark(file: string): void {
 export function fadeFile(file: string, now: number): number | undefined {
   try {
     const found = statSync(file);
-    if (isMarked(found)) return found.mtimeMs;
+    if (isMarked(found)) return markedAt(found);
     utimesSync(file, now / 1000, now / 1000);
     chmodSync(file, mark | (found.mode & permissions));
-    return statSync(file).mtimeMs;
+    return markedAt(statSync(file));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
@@ -90,7 +93,7 @@ export function fadeFile(file: string, now: number): number | undefined {
 /** Removes the file if it still has the mark of `since`. True when it did. One process at a time. */
 export function dropFile(file: string, limbo: string, since: number): boolean {
   const found = statSync(file, { throwIfNoEntry: false });
-  if (found === undefined || !isMarked(found) || found.mtimeMs !== since) return false;
+  if (found === undefined || !isMarked(found) || markedAt(found) !== since) return false;
   // Of an earlier drop that was undone. rename(2) does nothing between two names of one file.
   rmSync(limbo, { force: true });
   try {
