@@ -1,7 +1,7 @@
-// npm run bench:functions: size and load time of each deployed function, bundled as the stack bundles it. A cold start is the load, on a
+// npm run bench:functions: size and load time of each deployed function and of the runner, bundled as the stack bundles them. A cold start is the load, on a
 // CPU share that grows with the memory: quote the ratio, not the milliseconds.
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bundleProgram, programFolders } from '../infra/program-bundle.ts';
@@ -21,6 +21,7 @@ const environment = {
   SLIPWAY_COLLECT_EVERY_DAYS: '1',
   SLIPWAY_TOKEN_SECRET: 'secret',
   SLIPWAY_AUDIENCE: 'registry.example',
+  SLIPWAY_URL: 'https://slipway.example',
   SLIPWAY_MACHINE: 'arn:aws:states:us-east-1:123456789012:stateMachine:builds',
 };
 
@@ -33,6 +34,62 @@ function loadTime(file: string): number {
   });
   if (status !== 0) throw new Error(`${file} does not load: ${stderr}`);
   return Number(stdout);
+}
+
+/** Milliseconds until a started program has said so. */
+function untilSaid(
+  command: string,
+  args: readonly string[],
+  word: string,
+  env: Readonly<Record<string, string>>,
+): Promise<number> {
+  const begun = performance.now();
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'], env: { PATH: process.env.PATH, ...env } });
+    let said = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      said += chunk.toString();
+      if (!said.includes(word)) return;
+      resolve(performance.now() - begun);
+      child.kill('SIGKILL');
+    });
+    child.once('error', reject);
+    child.once('exit', () => reject(new Error(`${command} ended before it said ${word}: ${said}`)));
+  });
+}
+
+const median = async (measure: () => Promise<number>): Promise<string> => {
+  const times: number[] = [];
+  for (let run = 0; run < runs; run++) times.push(await measure());
+  return `${times.sort((a, b) => a - b)[runs >> 1]?.toFixed(0)} ms`;
+};
+
+/** The program of runners: a process of its own. Its commands' network needs root; a namespace is all the machine that it needs. */
+async function benchRunner(folder: string): Promise<void> {
+  mkdirSync(folder);
+  const { workers } = bundleProgram('runner', folder);
+  const sizes = readdirSync(folder).map((name) => statSync(join(folder, name)).size);
+  const zip = spawnSync('zip', ['-q', '-r', '-', '.'], { cwd: folder, maxBuffer: 64 << 20 });
+  const zipped = zip.status === 0 ? kilobytes(zip.stdout.length) : 'needs zip';
+  const start = await median(() =>
+    untilSaid(process.execPath, [join(folder, 'handler.js')], '"listening"', { SLIPWAY_RUNNER_PORT: '0' }),
+  );
+  const module = JSON.stringify(join(import.meta.dirname, '../shared/sandbox/run-network.ts'));
+  // Its own start is not counted.
+  const program = `import { openRunNetwork } from ${module};
+    const begun = performance.now(); await openRunNetwork({ ownPorts: [9000] });
+    console.log('opened ' + (performance.now() - begun)); process.exit();`;
+  const open = async (): Promise<number> => {
+    const { stdout, stderr } = spawnSync('unshare', ['--net', process.execPath, '--input-type=module', '-e', program]);
+    const took = /opened ([\d.]+)/.exec(String(stdout))?.[1];
+    if (took === undefined) throw new Error(String(stderr));
+    return Number(took);
+  };
+  const network = process.getuid?.() === 0 ? await median(open) : 'needs root';
+  console.log(
+    '\n| runner: all files | zip | threads | start to listening | network of commands opened and tried |\n|---|---|---|---|---|',
+  );
+  console.log(`| ${kilobytes(sizes.reduce((a, b) => a + b, 0))} | ${zipped} | ${workers.length} | ${start} | ${network} |`);
 }
 
 const kilobytes = (bytes: number): string => `${Math.round(bytes / 1024)} KB`;
@@ -62,6 +119,7 @@ try {
       console.error(complaint);
     }
   }
+  await benchRunner(join(out, 'runner'));
 } finally {
   rmSync(out, { recursive: true, force: true });
 }

@@ -1,15 +1,21 @@
 // Whether this machine can run commands as a build does: by running one.
-import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import { SlipwayError } from '../errors.ts';
 import { makeFolder } from '../store/make-folder.ts';
 import type { Root, Sandbox } from './sandbox.ts';
+
+/** What applying and reading layers takes besides Node (layer/node-maker.ts, layer/changes.ts). */
+const tools = ['tar', 'getfattr', 'setfattr'];
 
 /**
  * Runs `true` over an overlay of this machine's own root, written to below `folder`.
  * @throws SANDBOX_UNAVAILABLE, or what the sandbox throws
  */
 export async function trySandbox(sandbox: Sandbox, folder: string, signal?: AbortSignal): Promise<void> {
+  const path = (process.env.PATH ?? '').split(delimiter);
+  const missing = tools.filter((tool) => !path.some((place) => place.startsWith('/') && existsSync(join(place, tool))));
+  if (missing.length > 0) throw new SlipwayError('SANDBOX_UNAVAILABLE', `not installed: ${missing.join(', ')}`);
   makeFolder(folder, 0o700);
   const place = mkdtempSync(join(folder, 'try-'));
   try {

@@ -124,8 +124,13 @@ export async function runFakeMicrovm(payload: string, options: FakeRunnerOptions
 }
 
 async function until(check: () => boolean, runner: FakeRunner, what: string): Promise<void> {
+  let over = false;
+  void runner.ended.then(() => {
+    over = true;
+  });
   for (let tries = 0; tries < 1200; tries++) {
     if (check()) return;
+    if (over) break;
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
   throw new Error(`the runner never ${what}: ${runner.said()}`);
