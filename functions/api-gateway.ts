@@ -4,7 +4,9 @@ import { isUtf8 } from 'node:buffer';
 import type { ApiFetch, ApiResponse } from '../shared/api/http.ts';
 import { errorResponse } from '../shared/api/http.ts';
 import { SlipwayError } from '../shared/errors.ts';
-import { callOf, type GatewayEvent, type GatewayResult } from './gateway.ts';
+import { OciError } from '../shared/registry/errors.ts';
+import type { Bytes } from '../shared/store/blobs.ts';
+import { bodyLimit, callOf, type GatewayEvent, type GatewayResult } from './gateway.ts';
 
 /** Bytes of an answer: an escape for each quote may double them on the way. */
 const answerLimit = 2_500_000;
@@ -38,12 +40,25 @@ export function apiHandler(
         method,
         url: `http://home${path}${query === '' ? '' : `?${query}`}`,
         headers: { get: (name) => header(name.toLowerCase()) ?? null },
-        body,
+        body: inOurWords(body),
         signal,
       });
       return collected(answer, partial.test(path));
     });
   };
+}
+
+/** A body that does not pass, in the words of this API. */
+async function* inOurWords(body: Bytes): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body;
+  } catch (cause) {
+    if (!(cause instanceof OciError && cause.code === 'SIZE_INVALID')) throw cause;
+    throw new SlipwayError('TOO_LARGE', `more than ${bodyLimit / 1e6} MB in one request do not pass the gateway of this home`, {
+      hint: 'Lists and contents of files go straight to the bucket (POST /api/v1/blobs; `slipway build` does so), images to the registry (slipway push).',
+      cause,
+    });
+  }
 }
 
 async function collected(answer: ApiResponse, mayEnd: boolean): Promise<GatewayResult> {
