@@ -187,6 +187,21 @@ CMD ["cat", "/copy"]
     // One machine for each stage: what a runner can do in one go, it does.
     const used = await endedSince(0);
     expect(used.map(({ kind }) => kind)).toEqual(['codebuild', 'codebuild', 'codebuild']);
+    expect(both.stderr).toMatch(
+      /^cost {2}\$0\.\d+ estimated \(prices of [\d-]+, us-east-1\) {2}lambda [\d.]+ GB-s, codebuild 3 min, s3 \d+ requests [\d.]+[kM]B, dynamodb \d+$/m,
+    );
+  });
+
+  test('a build that costs more than it was given is stopped, its machine too, and says so', async () => {
+    const dockerfile = `FROM ${upstream.host}/busybox:base\nRUN echo kept > /kept\nRUN sleep 3600\n`;
+    const at = await context('dear', { Dockerfile: dockerfile });
+    const before = runners().length;
+    // A minute of CodeBuild is a cent.
+    const ended = await slipway(remote(), 'build', ...epoch, '-t', 'team/dear:v1', '--budget', '0.005', at);
+    expect(ended.exitCode, ended.stderr).toBe(1);
+    expect(ended.stderr).toMatch(/has cost \$0\.01\d* by estimate, and may cost \$0\.0050/);
+    expect(ended.stderr).toMatch(/^cost {2}\$0\.01/m);
+    expect(await endedSince(before)).toHaveLength(1);
   });
 
   test('a second build of the same sends no file, runs no step and stores nothing', async () => {
