@@ -105,7 +105,13 @@ async function inNamespace(need: 'required' | 'preferred', io: Io): Promise<numb
   if (io.self === undefined || process.getuid?.() === 0) return undefined;
   const { enterUserNamespace, rootlessProblems, thisMachine } = await import('../shared/sandbox/rootless.ts');
   if (need === 'preferred' && rootlessProblems(thisMachine(io.env)).length > 0) return undefined;
-  return enterUserNamespace(io.self, io.env);
+  try {
+    return await enterUserNamespace(io.self, io.env);
+  } catch (error) {
+    // Only `run` cannot do without, and what keeps its command from being tried is docker's 125.
+    if (need === 'preferred' || !(error instanceof SlipwayError)) throw error;
+    throw new SlipwayError('RUN_ENGINE', error.message, { cause: error, ...(error.hint && { hint: error.hint }) });
+  }
 }
 
 function overview(): string {

@@ -1,4 +1,5 @@
 // Several jobs at once, a few at a time.
+import { throwIfCancelled } from '../errors.ts';
 
 /**
  * Runs `job` for every item, at most `width` at a time. The first failure cancels the others (through the signal they get) and is
@@ -28,5 +29,5 @@ export async function eachOf<T>(
   };
   await Promise.all(Array.from({ length: Math.min(width, items.length) }, worker));
   if (failures.length > 0) throw failures[0];
-  signal?.throwIfAborted();
+  throwIfCancelled(signal);
 }

@@ -1,6 +1,6 @@
 // Pull (F10): a name to a manifest, an index to one platform, then the layers that are missing, then one commit. Until that commit
 // there is no image.
-import { isCode, SlipwayError } from '../errors.ts';
+import { isCode, SlipwayError, throwIfCancelled } from '../errors.ts';
 import type { Layer } from '../layer/layer.ts';
 import { configLimit, parseConfig } from '../oci/config.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -58,7 +58,7 @@ export async function pullImage(store: ImageStore, client: RegistryClient, reque
     onEvent?.({ kind: 'done', name: familiar(named), canonical: canonical(named), fresh: pulled.fresh });
     return pulled;
   } catch (error) {
-    signal?.throwIfAborted();
+    throwIfCancelled(signal);
     throw inDockersWords(error, reference);
   }
 }

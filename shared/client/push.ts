@@ -1,5 +1,5 @@
 // Push (F21): what the registry lacks of an image, layers at the same time, then the config, then the manifest, the tag last.
-import { isCode, SlipwayError } from '../errors.ts';
+import { isCode, SlipwayError, throwIfCancelled } from '../errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { childrenOf, isForeign, type ManifestOrIndex, manifestLimit, parseManifestOrIndex } from '../oci/manifest.ts';
@@ -47,7 +47,7 @@ export async function pushImage(store: ImageStore, client: RegistryClient, reque
     await sendTree(store, client, request, top);
     await client.putManifest(path, tag, top, signal);
   } catch (error) {
-    signal?.throwIfAborted();
+    throwIfCancelled(signal);
     if (!isCode(error, 'UNAUTHORIZED', 'DENIED') || error.hint !== undefined) throw error;
     throw new SlipwayError('DENIED', error.message, {
       hint: `Log in with an account that may push there: docker login${reference.host === 'docker.io' ? '' : ` ${reference.host}`}`,

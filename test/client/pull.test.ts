@@ -177,3 +177,23 @@ test('a pushed index comes back whole, and its second tag moves nothing', async 
   await expect(push('v1', { os: 'linux', architecture: 's390x' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
   await expect(push('v9')).rejects.toMatchObject({ code: 'NOT_FOUND' });
 });
+
+test('a pull and a push that are stopped are cancelled, whatever the reason was', async () => {
+  await using upstream = await startUpstream();
+  await pushRunnable(upstream, 'app', 'v1', amd64, ['x']);
+  const { home, pull, repository } = local(upstream);
+  await pull('app:v1');
+  const reference = { ...parseReference(`${repository('app')}:v1`), tag: 'v1' };
+  for (const work of [
+    (signal: AbortSignal) => pullImage(home, upstream.client, { reference, platform: { wanted: amd64, strict: false }, signal }),
+    (signal: AbortSignal) => pushImage(home, upstream.client, { reference, signal }),
+  ]) {
+    const stop = new AbortController();
+    // As the command line does on Ctrl-C: the reason is a word.
+    upstream.hook = () => {
+      stop.abort('SIGINT');
+      return new Promise(() => undefined);
+    };
+    await expect(work(stop.signal)).rejects.toMatchObject({ code: 'CANCELLED' });
+  }
+});
