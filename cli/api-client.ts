@@ -98,8 +98,16 @@ async function errorOf(response: ApiResponse, from: string): Promise<SlipwayErro
   const { status } = response;
   const text = (await readAll(response.body, 1024 * 1024, 'the error')).toString('utf8');
   let document: unknown;
+  let said = text.trim().slice(0, 200);
   try {
-    document = (JSON.parse(text) as { error?: unknown } | null)?.error;
+    const answer = JSON.parse(text) as {
+      readonly error?: unknown;
+      readonly errors?: readonly { readonly message?: unknown }[];
+    } | null;
+    document = answer?.error;
+    // A gateway in front speaks as registries do.
+    const message = answer?.errors?.[0]?.message;
+    if (typeof message === 'string') said = message.slice(0, 1000);
   } catch {
     // Not of the API: the status alone tells.
   }
@@ -118,7 +126,6 @@ async function errorOf(response: ApiResponse, from: string): Promise<SlipwayErro
       },
     );
   }
-  const said = text.trim().slice(0, 200);
   const message = `${from} answered ${status}${said === '' ? '' : `: ${said}`}`;
   if (status === 401) return unauthorized(`${from} wants a login`, from);
   if (status === 404) return new SlipwayError('NOT_FOUND', message, { hint: 'Is this the endpoint of a Slipway?' });
