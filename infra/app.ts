@@ -22,6 +22,7 @@ const settings = [
   'platform',
   'prices',
   'collectAfterDays',
+  'uploadHost',
   'localUrl',
   'localRunners',
 ] as const;
@@ -105,7 +106,17 @@ function emulated(): SlipwayProps {
   };
 }
 
+/** `web-function`, or the URL of a server of the team's. */
+function uploads(): Pick<SlipwayProps, 'uploadHost'> {
+  const said = setting('uploadHost');
+  if (said === undefined) return {};
+  if (said === 'web-function') return { uploadHost: said };
+  if (!URL.canParse(said)) throw new Error(`-c uploadHost=${said}: web-function or a URL is expected`);
+  return { uploadHost: { url: said.replace(/\/+$/, '') } };
+}
+
 const props: SlipwayProps = {
+  ...uploads(),
   ...builds(),
   ...collection(),
   front: front(),

@@ -1,6 +1,6 @@
 // The deployed programs: Node 24 on arm64, each bundled by esbuild, each with a role of its own.
 import { type Duration, RemovalPolicy, Size } from 'aws-cdk-lib';
-import { Effect, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Effect, type IGrantable, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 import { Architecture, Code, Function as LambdaFunction, Runtime } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
@@ -57,8 +57,11 @@ export const tableActions = {
 /** The partition that shared/auth/accounts.ts keeps accounts in; a test compares the two. */
 export const accountsPartition = 'accounts';
 
+/** What is granted rights: a function, or what has one. */
+export type Grantee = Construct & { readonly function: IGrantable & { addToRolePolicy(statement: PolicyStatement): void } };
+
 /** Everything but the accounts. */
-export function grantRecords(program: Program, storage: Storage): void {
+export function grantRecords(program: Grantee, storage: Storage): void {
   program.function.addToRolePolicy(
     new PolicyStatement({
       sid: 'Records',
@@ -79,7 +82,7 @@ export function grantRecords(program: Program, storage: Storage): void {
 }
 
 /** The accounts and nothing else. */
-export function grantAccounts(program: Program, storage: Storage, rights: 'read' | 'write'): void {
+export function grantAccounts(program: Grantee, storage: Storage, rights: 'read' | 'write'): void {
   program.function.addToRolePolicy(
     new PolicyStatement({
       sid: 'Accounts',
@@ -92,12 +95,12 @@ export function grantAccounts(program: Program, storage: Storage, rights: 'read'
 }
 
 /** What S3 and DynamoDB do with a team's key in the function's name. */
-function grantKey(program: Program, key: IKey | undefined): void {
+function grantKey(program: Grantee, key: IKey | undefined): void {
   key?.grant(program.function, 'kms:Decrypt', 'kms:Encrypt', 'kms:GenerateDataKey', 'kms:DescribeKey');
 }
 
 /** What others put there to be built from: read only. */
-export function grantArchives(program: Program, storage: Storage): void {
+export function grantArchives(program: Grantee, storage: Storage): void {
   const archives = storage.bucket.arnForObjects('contexts/*');
   program.function.addToRolePolicy(new PolicyStatement({ sid: 'Archives', actions: ['s3:GetObject'], resources: [archives] }));
   acknowledgeWildcard(
@@ -108,7 +111,7 @@ export function grantArchives(program: Program, storage: Storage): void {
 }
 
 /** The two folders of the bucket that shared/store/keys.ts draws. */
-export function grantObjects(program: Program, storage: Storage): void {
+export function grantObjects(program: Grantee, storage: Storage): void {
   const { bucket } = storage;
   const folders = ['blobs', 'uploads'].map((folder) => bucket.arnForObjects(`${folder}/*`));
   program.function.addToRolePolicy(

@@ -3,7 +3,7 @@
 // TypeScript in a checkout only, never below node_modules, and whoever uses the construct needs neither esbuild nor this repository's
 // packages. docs/decisions/0016 has the reasons.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildSync, type Metafile } from 'esbuild';
@@ -37,6 +37,8 @@ function infra(): void {
     logLevel: 'warning',
   });
   writeFileSync(join(dist, 'package.json'), '{"type":"commonjs"}\n');
+  // Not code of the construct's: CloudFront runs it.
+  cpSync(join(root, 'infra', 'front-challenge.js'), join(dist, 'infra', 'front-challenge.js'));
 }
 
 /** Declarations of what the construct's file exports and refers to. */

@@ -12,6 +12,7 @@ import { Monitoring } from './monitoring.ts';
 import { RegistryApi } from './registry-api.ts';
 import { Runners, type RunnersProps } from './runners.ts';
 import { Storage, type StorageProps } from './storage.ts';
+import { UploadHost, type UploadHostChoice } from './upload-host.ts';
 
 export interface SlipwayProps {
   /** How clients reach the registry. A CloudFront distribution when absent. */
@@ -44,6 +45,11 @@ export interface SlipwayProps {
   readonly prices?: Prices;
   /** When what nothing needs any more is taken away. `false`: never. After 14 unused days when absent. */
   readonly collection?: CollectionProps | false;
+  /**
+   * Where docker, podman and skopeo push layers of more than 4.5 MB, which API Gateway does not pass. Absent: nowhere, and they are told to
+   * use `slipway push`. A Web Function has not been seen on AWS yet (docs/verified.md).
+   */
+  readonly uploadHost?: UploadHostChoice;
   /** More variables for every function: for emulators, which need to be told more. */
   readonly functionEnvironment?: Readonly<Record<string, string>>;
 }
@@ -142,6 +148,23 @@ export class Slipway extends Construct {
       program.function.addEnvironment('SLIPWAY_AUDIENCE', this.front.host);
     }
     this.builds.addFront(this.front.url, this.front.host);
+    const { uploadHost } = props;
+    if (uploadHost !== undefined) {
+      const url =
+        uploadHost === 'web-function'
+          ? new UploadHost(this, 'UploadHost', {
+              storage: this.storage,
+              logRetention,
+              environment: {
+                ...environment,
+                ...tokenSecret,
+                SLIPWAY_BUCKET: this.storage.bucket.bucketName,
+                SLIPWAY_URL: this.front.url,
+              },
+            }).url
+          : uploadHost.url;
+      registry.function.addEnvironment('SLIPWAY_UPLOAD_URL', url);
+    }
     this.monitoring = new Monitoring(this, 'Monitoring', {
       api: this.api.api,
       storage: this.storage,

@@ -51,7 +51,7 @@ can reach it read, overwrite and delete images. It speaks plain HTTP: put a prox
     }
     const [{ createRegistry }, { startServer }, guards, { randomUUID }] = await Promise.all([
       import('../../shared/registry/app.ts'),
-      import('../../local/server.ts'),
+      import('../../shared/registry/node-server.ts'),
       import('../../local/serve-guard.ts'),
       import('node:crypto'),
     ]);

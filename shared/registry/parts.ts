@@ -1,4 +1,4 @@
-// What the registry is made of. local/server.ts and the account's functions pass it in.
+// What the registry is made of. shared/registry/node-server.ts and the account's functions pass it in.
 import type { Blobs } from '../store/blobs.ts';
 import type { Catalog } from '../store/catalog.ts';
 import type { Call, Reply } from './exchange.ts';
@@ -15,8 +15,10 @@ export interface RegistryParts {
    * caller may read everything.
    */
   readonly openMount?: boolean;
-  /** Put before the path of an upload's Location: another host (`https://upload.example.com`) that takes bodies too large for this one. */
-  readonly uploadHost?: string;
+  /** The Location of an upload, where another host goes on with it (upload-host.ts). Absent: this one does. */
+  readonly uploadLocation?: (repository: string, id: string) => string;
+  /** Put before the path of a blob's Location, where that is at another host. */
+  readonly blobHost?: string;
   /** Bytes that one request may bring, where something in front has a limit: told to clients as OCI-Chunk-Max-Length. */
   readonly chunkLimit?: number;
   /** Seconds that a link to a blob in the store lives. 900 when absent. */

@@ -128,7 +128,7 @@ function outOfOrder(parts: RegistryParts, name: string, state: UploadState): Oci
 
 /** `Range: 0-0` also says "nothing yet": docker fails without one, and the spec has no other way to say it. */
 const stateHeaders = (parts: RegistryParts, name: string, state: UploadState): Record<string, string> => ({
-  location: `${parts.uploadHost ?? ''}/v2/${name}/blobs/uploads/${state.id}`,
+  location: parts.uploadLocation?.(name, state.id) ?? `/v2/${name}/blobs/uploads/${state.id}`,
   range: `0-${Math.max(0, state.offset - 1)}`,
   'docker-upload-uuid': state.id,
   // No specification has it; Cloudflare's registry began it, and our client cuts its uploads by it.
@@ -137,5 +137,5 @@ const stateHeaders = (parts: RegistryParts, name: string, state: UploadState): R
 
 async function committed(parts: RegistryParts, name: string, digest: Digest, size: number): Promise<Reply> {
   await parts.catalog.link(name, digest, size);
-  return empty(201, { location: `/v2/${name}/blobs/${digest}`, 'docker-content-digest': digest });
+  return empty(201, { location: `${parts.blobHost ?? ''}/v2/${name}/blobs/${digest}`, 'docker-content-digest': digest });
 }

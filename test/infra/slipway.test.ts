@@ -351,6 +351,29 @@ test('alarms and one dashboard are there', () => {
   expect(Object.keys(template.findResources('AWS::CloudWatch::Alarm')).length).toBe(24);
 });
 
+describe('the upload host', () => {
+  test('is a Web Function with the registry’s rights and no others, which the registry names in Locations', () => {
+    const own = Template.fromStack(made(() => ({ uploadHost: 'web-function' })).stack);
+    own.hasResourceProperties('AWS::Lambda::WebFunctionRevision', { ServiceConfig: Match.objectLike({ TimeoutSeconds: 900 }) });
+    const policies = Object.entries(own.findResources('AWS::IAM::Policy')).filter(([name]) =>
+      name.startsWith('SlipwayUploadHost'),
+    );
+    const statements = policies.flatMap(([, policy]) => policy.Properties.PolicyDocument.Statement as Statement[]);
+    expect(statements.find(({ Sid }) => Sid === 'NoAccounts')).toMatchObject({
+      Effect: 'Deny',
+      Condition: { 'ForAnyValue:StringEquals': { 'dynamodb:LeadingKeys': [accountsPartition] } },
+    });
+    const registry = statementsOf(own, 'the registry');
+    const allowed = (list: readonly Statement[]) => [...new Set(actionsOf(list).filter((action) => !action.startsWith('logs:')))];
+    expect(allowed(statements)).toEqual(allowed(registry));
+    own.hasResourceProperties('AWS::Lambda::Function', {
+      Description: 'Slipway: the registry',
+      Environment: { Variables: Match.objectLike({ SLIPWAY_UPLOAD_URL: Match.anyValue() }) },
+    });
+    template.resourceCountIs('AWS::Lambda::WebFunction', 0);
+  });
+});
+
 describe('cdk-nag’s AwsSolutions', () => {
   /** Throws when a finding was not answered. */
   const check = (app: App): void => {
@@ -365,6 +388,7 @@ describe('cdk-nag’s AwsSolutions', () => {
     ['without the role for logs', () => ({ accountLogRole: false })],
     ['with MicroVMs', () => ({ runners: { arm64: 'microvm' } })],
     ['without runners', () => ({ runners: { arm64: 'none', amd64: 'none' } })],
+    ['with an upload host', () => ({ uploadHost: 'web-function' })],
     ['behind a proxy', () => ({ front: { kind: 'proxy', url: 'https://r.example' }, anonymousPull: ['public/**'] })],
   ])('finds nothing that was not answered: %s', async (_, props) => {
     await using folder = await tempFolder();

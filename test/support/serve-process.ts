@@ -1,8 +1,8 @@
 // A registry on a folder, in a process of its own, for tests that measure or kill it: `node serve-process.ts FOLDER [PORT]` prints its
 // port. The folder is a home as local/home.ts lays it out: blobs beside a table.
 import { join } from 'node:path';
-import { startServer } from '../../local/server.ts';
 import { createRegistry } from '../../shared/registry/app.ts';
+import { startServer } from '../../shared/registry/node-server.ts';
 import { TableCatalog } from '../../shared/store/catalog-table.ts';
 import { DiskBlobs } from '../../shared/store/disk-blobs.ts';
 import { SqliteTable } from '../../shared/store/sqlite-table.ts';

@@ -1,10 +1,11 @@
 // Another registry for the client's tests: ours in memory behind a real server on loopback, with a hook that may answer, spoil or cut
 // any call first.
-import { startServer } from '../../local/server.ts';
+
 import type { Credentials } from '../../shared/auth/credentials.ts';
 import { HttpClient, type HttpOptions } from '../../shared/client/http.ts';
 import { RegistryClient } from '../../shared/client/registry-client.ts';
 import type { Call, Handler, Reply } from '../../shared/registry/exchange.ts';
+import { startServer } from '../../shared/registry/node-server.ts';
 import { type TestRegistry, testRegistry } from './registry-client.ts';
 
 export type Hook = (call: Call, next: Handler) => Promise<Reply> | Reply;

@@ -5,8 +5,8 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { type RunningServer, startServer } from '../../local/server.ts';
 import { type Call, empty, type Handler, json, type Reply } from '../../shared/registry/exchange.ts';
+import { type RunningServer, startServer } from '../../shared/registry/node-server.ts';
 import { scratch } from '../support/scratch.ts';
 
 const start = (handle: Handler, onError?: (error: unknown) => void): Promise<RunningServer> =>

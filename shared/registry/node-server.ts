@@ -4,8 +4,8 @@ import { open } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pipeline } from 'node:stream/promises';
-import { errnoOf, SlipwayError } from '../shared/errors.ts';
-import type { Call, Content, Handler, Reply } from '../shared/registry/exchange.ts';
+import { errnoOf, SlipwayError } from '../errors.ts';
+import type { Call, Content, Handler, Reply } from './exchange.ts';
 
 export interface ServerOptions {
   readonly handle: Handler;
