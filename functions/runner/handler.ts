@@ -1,6 +1,6 @@
 // The program on a machine that executes RUN: in a Lambda MicroVM a server of lifecycle hooks, in CodeBuild a single job named by an
 // environment variable. It holds no AWS credentials and needs none.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, statfsSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
@@ -24,6 +24,8 @@ const hooksPort = Number(env.SLIPWAY_RUNNER_PORT ?? 9000);
 const baseline = Number(env.SLIPWAY_MICROVM_MEMORY ?? 0);
 const job = env.SLIPWAY_JOB;
 delete env.SLIPWAY_JOB;
+/** Set in the process that the hooks' server has a job executed by; the ticket comes by its standard input. */
+const isChild = env.SLIPWAY_RUNNER_CHILD === 'yes';
 
 const overlayfs = 0x794c7630;
 let folder: string | undefined;
@@ -47,7 +49,7 @@ function findFolder(): string {
 /** A network for commands, in which none of this machine's ports and no credentials are in reach, and a sandbox in it. */
 async function openSandbox(signal?: AbortSignal) {
   const network = await openRunNetwork({
-    ownPorts: job === undefined ? [hooksPort] : [],
+    ownPorts: job ? [] : [hooksPort],
     ...(signal === undefined ? {} : { signal }),
   });
   const sandbox = await chooseSandbox({ SLIPWAY_SANDBOX: env.SLIPWAY_SANDBOX }, { network: network.sandbox, expendable: true });
@@ -120,12 +122,45 @@ async function answer(hooks: RunHooks, request: IncomingMessage, response: Serve
 
 const leave = (code: number): void => process.exit(code);
 
+/**
+ * A process of its own for the job. This one was in the snapshot, and so was the state of its random numbers, from which the keys of its
+ * connections would come: each MicroVM of the image would have the same. The child dies with this one, and so do its commands.
+ */
+function inFreshProcess(ticket: JobTicket, signal: AbortSignal): Promise<void> {
+  const child = spawn(process.execPath, [process.argv[1] ?? ''], {
+    stdio: ['pipe', 'inherit', 'inherit'],
+    env: { ...env, SLIPWAY_RUNNER_CHILD: 'yes' },
+  });
+  child.stdin.on('error', () => undefined);
+  child.stdin.write(`${JSON.stringify(ticket)}\n`);
+  const stop = (): void => void child.kill('SIGTERM');
+  signal.addEventListener('abort', stop, { once: true });
+  return new Promise((resolve) => {
+    child.once('error', (error) => {
+      say({ job: 'lost', message: error.message });
+      resolve();
+    });
+    child.once('close', () => resolve());
+  });
+}
+
+function child(): void {
+  let text = '';
+  process.stdin.setEncoding('utf8');
+  process.stdin.on('data', (chunk) => {
+    if (text.includes('\n')) return;
+    text += chunk;
+    if (text.includes('\n')) void once(text.trim());
+  });
+  process.stdin.once('end', () => leave(1));
+}
+
 async function once(text: string): Promise<void> {
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
   const ticket = ticketOf({ job: text });
   if (ticket === undefined) {
-    say({ job: 'failed', message: 'SLIPWAY_JOB is no job' });
+    say({ job: 'failed', message: 'what was given is no job' });
     return leave(2);
   }
   const end = await execute(ticket, stop.signal);
@@ -137,11 +172,8 @@ async function once(text: string): Promise<void> {
 function serve(): void {
   const hooks = new RunHooks({
     ready,
-    run: execute,
-    ended(end) {
-      report(end);
-      setTimeout(leave, linger, 0);
-    },
+    run: inFreshProcess,
+    ended: () => void setTimeout(leave, linger, 0),
     // The answer to the hook goes out first.
     stopped: () => void setTimeout(leave, 250, 0),
   });
@@ -161,5 +193,6 @@ try {
 } catch {
   say({ note: 'not protected from a lack of memory' });
 }
-if (job) void once(job);
+if (isChild) child();
+else if (job) void once(job);
 else serve();

@@ -2,7 +2,6 @@
 // job and answers; the job goes on behind it. Hooks may be called twice: each is idempotent.
 import * as z from 'zod/mini';
 import { type JobTicket, jobTicket } from './job.ts';
-import type { JobEnd } from './run-job.ts';
 
 export const hookPrefix = '/aws/lambda-microvms/runtime/v1/';
 
@@ -15,9 +14,9 @@ export interface HookOptions {
   /** Whether this machine can execute jobs; asked until it answers yes, before a snapshot is taken. */
   readonly ready: () => Promise<boolean>;
   /** Executes a job; never rejects. */
-  readonly run: (ticket: JobTicket, signal: AbortSignal) => Promise<JobEnd>;
+  readonly run: (ticket: JobTicket, signal: AbortSignal) => Promise<void>;
   /** Told when a job has ended. */
-  readonly ended?: (end: JobEnd) => void;
+  readonly ended?: () => void;
   /** Told when the machine is to go; what it waits for is the answer to the hook. */
   readonly stopped?: () => void;
   /** Milliseconds that `terminate` waits for the job's end: less than the hook may take. */
@@ -51,13 +50,13 @@ export class RunHooks {
   readonly #options: HookOptions;
   readonly #stop = new AbortController();
   #taken: JobTicket | undefined;
-  #job: Promise<JobEnd> | undefined;
+  #job: Promise<void> | undefined;
 
   constructor(options: HookOptions) {
     this.#options = options;
   }
 
-  /** `name`: the last part of the hook's path. Answers tell nothing of the job: its own commands can reach this server. */
+  /** `name`: the last part of the hook's path. Answers tell nothing of the job. */
   async handle(name: string, body: unknown): Promise<HookAnswer> {
     switch (name) {
       case 'ready':
@@ -98,7 +97,7 @@ export class RunHooks {
     }
     this.#taken = ticket;
     this.#job = this.#options.run(ticket, this.#stop.signal);
-    void this.#job.then((end) => this.#options.ended?.(end));
+    void this.#job.then(() => this.#options.ended?.());
     return { status: 200, body: {} };
   }
 }

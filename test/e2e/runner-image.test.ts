@@ -14,6 +14,7 @@ import { attempt, must } from '../support/command.ts';
 import { fakeServices } from '../support/fake-runner-services.ts';
 import { jobHost } from '../support/job-host.ts';
 import type { Machine } from '../support/machine.ts';
+import { internetAddress } from '../support/machine-process.ts';
 import { whyNoRoot } from '../support/roots.ts';
 import { scratch } from '../support/scratch.ts';
 
@@ -85,7 +86,7 @@ test.skipIf(why)(
       await using host = await jobHost(account);
       await using services = await fakeServices(program, { start });
       await loadArchive(account.fresh(), createReadStream((await busyboxImage()).archive));
-      const dockerfile = `FROM ${busyboxReference}\nRUN nslookup packages.test && grep . /etc/resolv.conf && id -u && echo built >/made\n`;
+      const dockerfile = `FROM ${busyboxReference}\nRUN nslookup packages.test && grep . /etc/resolv.conf && printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc ${internetAddress} 80 >/made && tail -n 1 /made\n`;
       const build = await drive(account, await startBuild(account, requestOf(dockerfile)), async (id, stage) => {
         const launcher = host.launcher(services.machines);
         await launcher.start(id, stage, 'linux/arm64', 'waiter');
@@ -95,6 +96,7 @@ test.skipIf(why)(
       expect(build.failure).toBeUndefined();
       const said = (await eventsOf(account, build.id)).flatMap((e) => (e.type === 'log' ? [e.text] : [])).join('');
       expect(said).toContain('nameserver 192.0.2.1');
+      expect(said).toContain('the internet');
       expect(services.all().map((runner) => runner.machine.hits)).toEqual([[]]);
       expect(await services.allEnded()).toEqual([0]);
     } finally {

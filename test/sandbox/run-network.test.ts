@@ -48,6 +48,8 @@ test.skipIf(why)(
       machine,
       `
     const state = async () => [await run('ip', '-o', 'link'), await run('iptables-save')].map(({ stdout }) => stdout.replace(/^#.*$|\\[\\d+:\\d+\\]/gm, ''));
+    // As docker leaves a machine.
+    await run('iptables', '-w', '-P', 'FORWARD', 'DROP');
     const before = await state();
     // What is left of a program that died is replaced.
     const dying = 'import(process.env.MODULE).then((m) => m.openRunNetwork()).then(() => process.kill(process.pid, "SIGKILL"))';
