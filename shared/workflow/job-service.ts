@@ -19,7 +19,7 @@ import { beatSeconds, type FoundStep, type JobDocument } from './job.ts';
 import { type JobRecord, JobRecords } from './job-record.ts';
 import type { JobId } from './job-token.ts';
 import type { Claim } from './settle.ts';
-import { type Failed, giveLog, type LogPlace, takeLog } from './source-log.ts';
+import { type Failed, giveLog, isPassing, type LogPlace, takeLog } from './source-log.ts';
 import { cacheOf, expiresOf, planOf, stageInput, stageSource, type WorkflowPorts } from './steps.ts';
 
 export interface JobPorts extends WorkflowPorts {
@@ -196,7 +196,8 @@ export class JobService {
     const known = stopped
       ? new SlipwayError('INTERNAL', 'the machine of this stage was stopped, and nobody asked for that')
       : knownFailure(failure);
-    const job = await this.#end(id, 'failed', place, { failure: errorDocument(known), at: this.#ports.clock() });
+    const failed = isPassing(known) ? undefined : { failure: errorDocument(known), at: this.#ports.clock() };
+    const job = await this.#end(id, 'failed', place, failed);
     await this.#keepUsage(id, used);
     await this.#ports.signals.failed(job.waiter, known.code, known.message.slice(0, 1000));
   }

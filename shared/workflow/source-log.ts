@@ -170,6 +170,9 @@ export class SourceLog {
   }
 }
 
+/** Whether trying the same again can help: the store was in the way, not the build itself. Retry in infra/build-definition.ts has these. */
+export const isPassing = (error: unknown): boolean => isCode(error, 'STORE', 'STORE_CONFLICT', 'TOO_MANY_REQUESTS');
+
 /** A RUN that has to be done where there is a sandbox. */
 export const isRunnerNeeded = (error: unknown): boolean =>
   isCode(error, 'SANDBOX_UNAVAILABLE') && error.details?.runner === 'needed';

@@ -23,7 +23,7 @@ import type { Table } from '../store/table.ts';
 import { isOverBudget, mustStop } from './budget.ts';
 import { ScopedCache } from './build-cache.ts';
 import { settleClaim } from './settle.ts';
-import { asKnown, failureOf, isRunnerNeeded, openLog } from './source-log.ts';
+import { asKnown, failureOf, isPassing, isRunnerNeeded, openLog } from './source-log.ts';
 
 export interface WorkflowPorts {
   readonly records: BuildRecords;
@@ -74,7 +74,8 @@ async function withinBudget(build: BuildRecord, ports: WorkflowPorts): Promise<v
 
 /**
  * Runs `work` with a signal that fires when the build is cancelled, and with the log of `source`. What it fails with is kept beside the
- * log. Where even that cannot be kept, the state fails with the store's error, so that it is tried again and fails where it can be told.
+ * log, unless it may pass: then the state is tried again, and where that does not help, the state machine itself tells why. Where what it
+ * fails with cannot be kept, the state fails with the store's error, so that it is tried again and fails where it can be told.
  */
 async function logged<T>(
   id: string,
@@ -97,8 +98,10 @@ async function logged<T>(
     try {
       result = await work(log.log, stop.signal);
     } catch (error) {
-      const why = isRunnerNeeded(error) ? undefined : { failure: errorDocument(asKnown(error)), at: clock() };
+      const why = isRunnerNeeded(error) || isPassing(error) ? undefined : { failure: errorDocument(asKnown(error)), at: clock() };
       await log.close(why).catch((unkept: unknown) => {
+        // The state is tried again for what it failed with first, which may have been in the way of this, too.
+        if (isPassing(error)) throw error;
         const { code, message } = asKnown(unkept);
         throw why === undefined
           ? unkept

@@ -1,5 +1,14 @@
+import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
+import { bundleProgram } from '../../infra/program-bundle.ts';
+import { loadArchive } from '../../shared/archive/load.ts';
+import type { Machines } from '../../shared/workflow/launcher.ts';
+import { eventsOf, requestOf, startBuild } from '../support/account-home.ts';
 import { accountWorld } from '../support/account-world.ts';
+import { busyboxImage, busyboxReference } from '../support/base-images.ts';
+import { fakeServices } from '../support/fake-runner-services.ts';
 import { whyNoRoot } from '../support/roots.ts';
 import { questionOf, startTwoRuns, stepsOfTwoRuns, toldOf } from '../support/two-runs.ts';
 
@@ -52,3 +61,41 @@ test.skipIf(why)('a runner that is lost at any of its calls is stopped and repla
   // One that was lost after its last RUN had been kept needs no other.
   expect(replaced).toBeGreaterThan(lost - 8);
 });
+
+test.skipIf(why)(
+  'a MicroVM that is killed in the middle of a RUN is terminated and replaced by another, with the same digest',
+  async () => {
+    const program = mkdtempSync(join(tmpdir(), 'slw-runner-'));
+    try {
+      bundleProgram('runner', program);
+      await using services = await fakeServices(program);
+      const microvms: Machines = {
+        // The base is of this machine's architecture, and so are the fake's machines.
+        start: (_, ticket, name) => services.machines.start('linux/arm64', ticket, name),
+        find: (_, ticket, name) => services.machines.find('linux/arm64', ticket, name),
+        stop: (handle) => services.machines.stop(handle),
+      };
+      // Longer than a machine takes to come: its first sign of life is its claim.
+      await using world = await accountWorld({ silence: 20_000, machines: microvms });
+      const { home } = world;
+      await loadArchive(home.fresh(), createReadStream((await busyboxImage()).archive));
+      const text = `FROM ${busyboxReference}\nRUN echo one > /one\nRUN echo here; sleep 3; echo two > /two\n`;
+      const request = requestOf(text, { noCache: true, tags: [] });
+      const id = await startBuild(home, request);
+      const building = world.build(id);
+      const here = async () => (await eventsOf(home, id)).some((e) => e.type === 'log' && e.text.includes('here'));
+      await vi.waitFor(async () => expect(await here()).toBe(true), { timeout: 60_000, interval: 20 });
+      await services.all()[0]!.kill();
+      const build = await building;
+      expect(build.failure).toBeUndefined();
+      await services.allEnded();
+      expect(services.all()).toHaveLength(2);
+      const { interrupted } = await toldOf(world, id);
+      expect(interrupted).toEqual([expect.stringContaining('RUN echo here')]);
+      const undisturbed = await world.build(await startBuild(home, request));
+      expect(undisturbed.image).toBe(build.image);
+    } finally {
+      rmSync(program, { recursive: true, force: true });
+    }
+  },
+);

@@ -68,6 +68,8 @@ describe('the state machine', () => {
     for (const { Retry } of tasks) {
       const errors = (Retry ?? []).flatMap((one) => one.ErrorEquals);
       expect(errors).toContain('Lambda.TooManyRequestsException');
+      // What `isPassing` knows: of these no reason is kept for the build's end.
+      expect(errors).toEqual(expect.arrayContaining(['STORE', 'STORE_CONFLICT', 'TOO_MANY_REQUESTS']));
       expect(errors.filter((error) => /STEP_FAILED|DOCKERFILE|CONTEXT|CANCELLED|SANDBOX/.test(error))).toEqual([]);
     }
   });

@@ -3,7 +3,7 @@
 import { buildDefinition } from '../../infra/build-definition.ts';
 import { type BuildRecord, BuildRecords } from '../../shared/build/build-records.ts';
 import { errorDocument, SlipwayError } from '../../shared/errors.ts';
-import { Launcher } from '../../shared/workflow/launcher.ts';
+import { Launcher, type Machines } from '../../shared/workflow/launcher.ts';
 import { failStep, finishStep, planBuildStep, readyStages, runStageStep } from '../../shared/workflow/steps.ts';
 import { type AccountHome, type AccountOptions, accountHome } from './account-home.ts';
 import { breakable, type Faults, noFaults } from './faulty.ts';
@@ -31,6 +31,8 @@ export interface AccountWorld extends AsyncDisposable {
 export interface WorldOptions extends AccountOptions {
   /** Milliseconds after which a runner that is not heard of is given up. */
   readonly silence?: number;
+  /** In place of the fleet. */
+  readonly machines?: Machines;
 }
 
 const machineWrites = new Set(['start', 'stop']);
@@ -53,7 +55,7 @@ export async function accountWorld(options: WorldOptions = {}): Promise<AccountW
       return event.do === 'finish' ? finishStep(build, ports) : failStep(build, event, ports);
     },
     launch: async (event, ports) => {
-      const machines = breakable(fleet, 'machines', machineWrites, faults, ports.process);
+      const machines = breakable(options.machines ?? fleet, 'machines', machineWrites, faults, ports.process);
       const launcher = new Launcher({ ...ports, machines, key: host.key, url: host.origin });
       const [build, stage] = [String(event.build), Number(event.stage)];
       if (event.do === 'start') return launcher.start(build, stage, String(event.platform), String(event.token));
