@@ -191,6 +191,8 @@ export class Slipway extends Construct {
       `s3://${this.storage.bucket.bucketName}/contexts/`,
       'Where archives are put to be built from: aws s3 cp, slipway build',
     );
+    output('Bucket', this.storage.bucket.bucketName, 'Holds the images; is kept when the stack is deleted');
+    output('Table', this.storage.table.tableName, 'Holds the records; is kept when the stack is deleted');
     output('AccountsFunction', this.accounts.function.functionName, 'Creates and removes accounts');
     if (this.collection !== undefined) {
       output('CollectFunction', this.collection.program.function.functionName, 'Takes away what nothing needs any more');
