@@ -37,8 +37,10 @@ function infra(): void {
     logLevel: 'warning',
   });
   writeFileSync(join(dist, 'package.json'), '{"type":"commonjs"}\n');
-  // Not code of the construct's: CloudFront runs it.
-  cpSync(join(root, 'infra', 'front-challenge.js'), join(dist, 'infra', 'front-challenge.js'));
+  // What the construct reads beside itself, such as the code of a CloudFront function.
+  for (const name of readdirSync(import.meta.dirname)) {
+    if (!name.endsWith('.ts')) cpSync(join(import.meta.dirname, name), join(dist, 'infra', name));
+  }
 }
 
 /** Declarations of what the construct's file exports and refers to. */
