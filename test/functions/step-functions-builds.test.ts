@@ -1,4 +1,5 @@
 import { expect, test, vi } from 'vitest';
+import { UsageRecords } from '../../shared/build/usage-records.ts';
 import { project, requestOf, sendContext } from '../support/account-home.ts';
 import { type AccountWorld, accountWorld } from '../support/account-world.ts';
 import { whyNoRoot } from '../support/roots.ts';
@@ -29,6 +30,13 @@ test.skipIf(why)('a build is started once, however often that is asked for, and 
   expect(await lastEvent(builds.events(id))).toMatchObject({ type: 'result' });
   expect(await ended(id)).toEqual({ status: 'SUCCEEDED' });
   expect(await builds.get(id)).toMatchObject({ state: 'succeeded' });
+  // What it used and cost, where somebody asks: the runner has told of itself, a function of four transitions.
+  await new UsageRecords(world.home.table).save(id, 'finish.a', { at: 1, usage: { stateTransitions: 4 } });
+  expect(await builds.get(id)).toMatchObject({
+    usage: { stateTransitions: 4, s3Writes: 2 },
+    cost: { services: { stepFunctions: 100_000 } },
+  });
+  expect(await builds.get(id, { cost: false })).not.toHaveProperty('cost');
   // Whoever asks for its end now is too late, and changes nothing.
   await builds.cancel(id);
   expect(await builds.get(id)).toMatchObject({ state: 'succeeded' });
