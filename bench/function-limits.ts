@@ -6,9 +6,9 @@ export const pulling = ['authorizer', 'registry'] as const;
 /** Bytes of their handler.js. */
 export const bytesLimit = 1.5e6;
 
-/** Sources that a pull has no use for: one of them in a function of a pull is a mistake. */
+/** Sources that a pull has no use for: one of them in a function of a pull is a mistake. What projects are called is a part of tokens. */
 const foreign =
-  /node_modules\/(?:zod|hono|xz-decompress|@aws-sdk\/client-(?!dynamodb\/|s3\/|secrets-manager\/)[^/]+)\/|^shared\/(?:api|archive|build|client|collection|container|context|dockerfile|image|layer|sandbox|tar|workflow)\//;
+  /node_modules\/(?:zod|hono|xz-decompress|@aws-sdk\/client-(?!dynamodb\/|s3\/|secrets-manager\/)[^/]+)\/|^shared\/(?:api|archive|build|client|collection|container|context(?!\/project\.ts$)|dockerfile|image|layer|sandbox|tar|workflow)\//;
 
 /** What is wrong with such a function, in words; nothing when all is well. `files`: bytes by source file. */
 export function complaints(name: string, bytes: number, files: ReadonlyMap<string, number>): readonly string[] {
