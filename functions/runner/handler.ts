@@ -90,8 +90,18 @@ function say(line: Readonly<Record<string, unknown>>): void {
 const report = (end: JobEnd): void =>
   say({ job: end.state, ...(end.state === 'done' ? {} : { code: end.error.code, message: end.error.message }) });
 
-/** Whether a job could be executed here: by executing a command. Nothing of it is kept, least of all in a snapshot. */
-async function ready(): Promise<boolean> {
+let trying: Promise<boolean> | undefined;
+
+/** Whether a job could be executed here. Hooks may be called twice, also at the same time. */
+function ready(): Promise<boolean> {
+  trying ??= tryJob().finally(() => {
+    trying = undefined;
+  });
+  return trying;
+}
+
+/** By executing a command. Nothing of it is kept, least of all in a snapshot. */
+async function tryJob(): Promise<boolean> {
   try {
     await using open = await openSandbox();
     await trySandbox(open.sandbox, workFolder());

@@ -1,17 +1,17 @@
-// The image of a runner, built by Slipway from the Dockerfile that Lambda is given, and started as Lambda starts it: as a privileged
-// container on a machine, whose hooks are called.
+// The programs of runners where AWS runs them: in containers that have only what their image has. The image of MicroVMs is built by Slipway
+// from the Dockerfile that Lambda is given; on CodeBuild the stack's buildspec installs what the machine lacks.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createReadStream, readFileSync } from 'node:fs';
+import { createReadStream, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { bundleProgram } from '../../infra/program-bundle.ts';
 import { loadArchive } from '../../shared/archive/load.ts';
 import { accountHome, drive, eventsOf, requestOf, startBuild } from '../support/account-home.ts';
-import { amazonLinux, amazonLinuxReference, whyNoAmazonLinux } from '../support/amazon-linux.ts';
+import { amazonLinux, amazonLinuxReference, codebuildReference, whyNoAmazonLinux } from '../support/amazon-linux.ts';
 import { busyboxImage, busyboxReference } from '../support/base-images.ts';
 import { cli } from '../support/cli.ts';
 import { attempt, must } from '../support/command.ts';
-import { fakeServices } from '../support/fake-runner-services.ts';
+import { type FakeServices, fakeServices } from '../support/fake-runner-services.ts';
 import { jobHost } from '../support/job-host.ts';
 import type { Machine } from '../support/machine.ts';
 import { internetAddress } from '../support/machine-process.ts';
@@ -19,16 +19,65 @@ import { whyNoRoot } from '../support/roots.ts';
 import { scratch } from '../support/scratch.ts';
 
 const why = whyNoRoot('busybox') ?? whyNoAmazonLinux();
+const long = 600_000;
+
+/** A build with RUN on a machine whose programs are those of a container of `image`, which is in `archive`. */
+async function buildIn(folder: string, archive: string, image: string, program: string, platform: string) {
+  const at = (name: string): string => join(folder, name);
+  const store = [
+    ...['--root', at('root'), '--runroot', at('run'), '--tmpdir', at('tmp')],
+    ...['--cgroup-manager=cgroupfs', '--runtime=runc'],
+  ];
+  await must(['podman', ...store, 'load', '-q', '-i', archive]);
+  const name = `slipway-runner-${process.pid}-${platform.replace('/', '-')}`;
+  const start = (machine: Machine, env: Readonly<Record<string, string>>, script?: string): ChildProcess => {
+    // A machine's own variables, but for PATH, which is the image's.
+    const variables = Object.entries(env).filter(([key]) => key !== 'PATH');
+    const words = [
+      ...['run', '--rm', '--name', name, '--privileged', '--security-opt=no-new-privileges'],
+      // Podman's own limits are more than some machines let it set. The volume is what CodeBuild has for docker.
+      ...['--ulimit=nofile=1024:8192', '--ulimit=nproc=2048:2048', '--volume=/var/lib/docker'],
+      ...[`--network=ns:${machine.namespace('net')}`, '--dns=127.0.0.2', '--dns-search=machine.test', '--no-hosts'],
+      ...variables.map(([key, value]) => `--env=${key}=${value}`),
+      ...[image, ...(script === undefined ? [] : ['sh', '-c', script])],
+    ];
+    return spawn('podman', [...store, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
+  };
+  try {
+    await using account = await accountHome();
+    await using host = await jobHost(account);
+    await using services: FakeServices = await fakeServices(program, { start });
+    await loadArchive(account.fresh(), createReadStream((await busyboxImage()).archive));
+    const command = `nslookup packages.test && grep . /etc/resolv.conf && printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc ${internetAddress} 80 >/made && tail -n 1 /made`;
+    const text = `FROM ${busyboxReference}\nRUN ${command}\n`;
+    const build = await drive(account, await startBuild(account, requestOf(text)), async (id, stage) => {
+      const launcher = host.launcher(services.machines);
+      await launcher.start(id, stage, platform, 'waiter');
+      await host.wait('waiter', 60_000);
+      await launcher.stop(id, stage);
+    });
+    expect(build.failure).toBeUndefined();
+    const said = (await eventsOf(account, build.id)).flatMap((e) => (e.type === 'log' ? [e.text] : [])).join('');
+    expect(said).toContain('nameserver 192.0.2.1');
+    expect(said).toContain('the internet');
+    expect(services.all().map((runner) => runner.machine.hits)).toEqual([[]]);
+    expect(await services.allEnded()).toEqual([0]);
+    return services.all().map((runner) => runner.said());
+  } finally {
+    await attempt(['podman', ...store, 'rm', '-f', '-i', name]);
+    await attempt(['umount', '-l', at('root/overlay')]);
+  }
+}
 
 test.skipIf(why)(
-  'Slipway builds the runner’s image, and a build with RUN goes through it',
+  'Slipway builds the image of MicroVMs, and a build with RUN goes through it',
   async () => {
     await using folder = await scratch('slw-runner-image-');
     const at = (name: string): string => join(folder.path, name);
     const home = at('home');
     await amazonLinux(at('base.tar'));
     const program = at('program');
-    await must(['mkdir', program]);
+    mkdirSync(program);
     bundleProgram('runner', program);
 
     expect(await cli(['load', '-i', at('base.tar')], { home })).toMatchObject({ code: 0 });
@@ -48,61 +97,23 @@ test.skipIf(why)(
       Volumes: { '/var/lib/slipway-runner': {} },
     });
     expect(await cli(['save', '-o', at('image.tar'), 'localhost/slipway-runner:test'], { home })).toMatchObject({ code: 0 });
-
-    const store = [
-      '--root',
-      at('root'),
-      '--runroot',
-      at('run'),
-      '--tmpdir',
-      at('tmp'),
-      '--cgroup-manager=cgroupfs',
-      '--runtime=runc',
-    ];
-    const podman = ['podman', ...store];
-    await must([...podman, 'load', '-q', '-i', at('image.tar')]);
-    const name = `slipway-runner-${process.pid}`;
-    const start = (machine: Machine, env: Readonly<Record<string, string>>): ChildProcess => {
-      // A machine's own variables, but for PATH, which is the image's.
-      const variables = Object.entries(env).filter(([key]) => key !== 'PATH');
-      const words = [
-        ...[
-          'run',
-          '--rm',
-          '--name',
-          name,
-          '--privileged',
-          '--ulimit=nofile=1024:8192',
-          '--ulimit=nproc=2048:2048',
-          '--security-opt=no-new-privileges',
-        ],
-        ...[`--network=ns:${machine.namespace('net')}`, '--dns=127.0.0.2', '--dns-search=machine.test', '--no-hosts'],
-        ...variables.map(([key, value]) => `--env=${key}=${value}`),
-      ];
-      return spawn('podman', [...store, ...words, 'localhost/slipway-runner:test'], { stdio: ['ignore', 'pipe', 'pipe'] });
-    };
-    try {
-      await using account = await accountHome();
-      await using host = await jobHost(account);
-      await using services = await fakeServices(program, { start });
-      await loadArchive(account.fresh(), createReadStream((await busyboxImage()).archive));
-      const dockerfile = `FROM ${busyboxReference}\nRUN nslookup packages.test && grep . /etc/resolv.conf && printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc ${internetAddress} 80 >/made && tail -n 1 /made\n`;
-      const build = await drive(account, await startBuild(account, requestOf(dockerfile)), async (id, stage) => {
-        const launcher = host.launcher(services.machines);
-        await launcher.start(id, stage, 'linux/arm64', 'waiter');
-        await host.wait('waiter');
-        await launcher.stop(id, stage);
-      });
-      expect(build.failure).toBeUndefined();
-      const said = (await eventsOf(account, build.id)).flatMap((e) => (e.type === 'log' ? [e.text] : [])).join('');
-      expect(said).toContain('nameserver 192.0.2.1');
-      expect(said).toContain('the internet');
-      expect(services.all().map((runner) => runner.machine.hits)).toEqual([[]]);
-      expect(await services.allEnded()).toEqual([0]);
-    } finally {
-      await attempt([...podman, 'rm', '-f', '-i', name]);
-      await attempt(['umount', '-l', at('root/overlay')]);
-    }
+    await buildIn(folder.path, at('image.tar'), 'localhost/slipway-runner:test', program, 'linux/arm64');
   },
-  600_000,
+  long,
+);
+
+test.skipIf(why)(
+  'on a machine of CodeBuild that lacks nearly everything the buildspec installs it, and a build with RUN goes through',
+  async () => {
+    await using folder = await scratch('slw-runner-codebuild-');
+    const at = (name: string): string => join(folder.path, name);
+    await amazonLinux(at('base.tar'), codebuildReference);
+    mkdirSync(at('program'));
+    bundleProgram('runner', at('program'));
+    const [said] = await buildIn(folder.path, at('base.tar'), codebuildReference, at('program'), 'linux/amd64');
+    for (const name of ['nodejs24', 'iproute', 'iptables-legacy', 'util-linux', 'attr', 'tar'])
+      expect(said).toContain(`Installed: ${name}`);
+    expect(said).toContain('"job":"done"');
+  },
+  long,
 );

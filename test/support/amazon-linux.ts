@@ -18,6 +18,8 @@ import { busyboxRoot } from './roots.ts';
 import { scratch } from './scratch.ts';
 
 export const amazonLinuxReference = 'localhost/amazonlinux:fake';
+/** The same with what CodeBuild's images have and runners need besides packages: curl. Busybox has unzip. */
+export const codebuildReference = 'localhost/codebuild:fake';
 
 /** Package: names in it, and where this machine has them. */
 const packages: Readonly<Record<string, readonly string[]>> = {
@@ -34,7 +36,7 @@ const where = (name: string): string | undefined =>
 /** Why the stand-in cannot be made here, or undefined. For `test.skipIf(...)`; with CI set, missing tools are failures instead. */
 export function whyNoAmazonLinux(): string | undefined {
   if (process.getuid?.() !== 0) return 'needs root';
-  const missing = [...Object.values(packages).flat(), 'bash', 'podman', 'runc', 'zip'].filter(
+  const missing = [...Object.values(packages).flat(), 'bash', 'curl', 'podman', 'runc', 'zip'].filter(
     (name) => where(name) === undefined,
   );
   return missing.length === 0 || process.env.CI ? undefined : `needs ${missing.join(', ')}`;
@@ -65,7 +67,7 @@ done
 `;
 
 /** Writes it as an archive to load. */
-export async function amazonLinux(to: string): Promise<void> {
+export async function amazonLinux(to: string, reference: string = amazonLinuxReference): Promise<void> {
   await using folder = await scratch('slw-amazon-');
   const root = join(folder.path, 'root');
   execFileSync('cp', ['-a', await busyboxRoot(), root]);
@@ -96,8 +98,9 @@ export async function amazonLinux(to: string): Promise<void> {
   symlinkSync('/usr/bin/bash', join(root, 'bin/sh'));
   if (!existsSync(join(root, 'run'))) mkdirSync(join(root, 'run'));
   if (!existsSync(join(root, 'var/run'))) symlinkSync('/run', join(root, 'var/run'));
+  if (reference === codebuildReference) install(where('curl') ?? 'curl', 'usr/bin/curl', root);
   const layer = join(folder.path, 'layer.tar');
   await layerOf(root, layer);
   const config = { Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'], Cmd: ['sh'] };
-  await writeArchive({ reference: amazonLinuxReference, layers: [layer], config }, to);
+  await writeArchive({ reference, layers: [layer], config }, to);
 }

@@ -52,11 +52,10 @@ export async function runFakeCodebuild(
   // The image has Node of this project, as an image of AWS has one that is new enough, or else its packages.
   const path = [dirname(process.execPath), machineEnvironment.PATH, '/usr/sbin', '/sbin'].join(delimiter);
   const commands = runnerBuildspec.phases.build.commands.join('\n');
-  const child = machine.spawn('sh', ['-c', commands], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    detached: true,
-    env: { ...machineEnvironment, ...codebuildEnvironment, ...variables, ...options.env, PATH: path },
-  });
+  const env = { ...machineEnvironment, ...codebuildEnvironment, ...variables, ...options.env, PATH: path };
+  const child =
+    options.start?.(machine, env, commands) ??
+    machine.spawn('sh', ['-c', commands], { stdio: ['ignore', 'pipe', 'pipe'], detached: true, env });
   const runner = runnerOn(machine, child);
   return {
     ...runner,

@@ -33,8 +33,8 @@ export interface FakeMicrovm extends FakeRunner {
 
 export interface FakeRunnerOptions extends MachineOptions {
   readonly env?: Readonly<Record<string, string>>;
-  /** In place of the runner's source: what an image's container starts, say. */
-  readonly start?: (machine: Machine, env: Readonly<Record<string, string>>) => ChildProcess;
+  /** In place of the runner's source, or of this machine's shell for `script`: what a container of an image does, say. */
+  readonly start?: (machine: Machine, env: Readonly<Record<string, string>>, script?: string) => ChildProcess;
 }
 
 /** The machine's environment, and nothing of this process's. */
@@ -91,7 +91,8 @@ export async function bootFakeMicrovm(options: FakeRunnerOptions = {}): Promise<
       );
     for (const name of ['ready', 'validate']) {
       for (let tries = 0; ; tries++) {
-        const status = await hook(name, {}, 60_000);
+        // Lambda may ask twice.
+        const [status] = await Promise.all([hook(name, {}, 60_000), hook(name, {}, 60_000)]);
         if (status === 200) break;
         if (status !== 503 || tries > 20) throw new Error(`the image never became ${name} (${status}): ${runner.said()}`);
         await new Promise((resolve) => setTimeout(resolve, 100));
