@@ -66,6 +66,7 @@ export async function openWorkflow(env: Environment): Promise<WorkflowPorts> {
       return storedContext({ blobs, table }, context.project, context.id, signal);
     },
     archives,
+    ...(env.SLIPWAY_AUDIENCE ? { ownHost: env.SLIPWAY_AUDIENCE } : {}),
     host,
     clock,
   };

@@ -205,6 +205,7 @@ export class BuildWorkflow extends Construct {
   addFront(url: string, host: string): void {
     this.launch.function.addEnvironment('SLIPWAY_URL', url);
     this.api.function.addEnvironment('SLIPWAY_URL', url);
+    this.plan.function.addEnvironment('SLIPWAY_AUDIENCE', host);
     this.api.function.addEnvironment('SLIPWAY_AUDIENCE', host);
   }
 }

@@ -1,5 +1,6 @@
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import type { About } from '../../shared/api/about.ts';
 import type { BuildFacts } from '../../shared/api/builds.ts';
 import type { BuildRequest, ContextRef } from '../../shared/build/request.ts';
 import type { TransferEvent } from '../../shared/client/transfer-events.ts';
@@ -120,6 +121,7 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
       });
     }
     const show = progress(kind, io);
+    const pushed = options.push ? await whereTo(client, elsewhere, options.tag) : 'nowhere';
     const given = /^s3:\/\//.test(args[0] as string)
       ? await inBucket(args[0] as string, options.file, io, elsewhere)
       : await inputs(args[0] as string, options.file, io, elsewhere === undefined ? client : undefined);
@@ -161,7 +163,7 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
       await writeFile(resolve(io.cwd, options['metadata-file']), `${JSON.stringify(facts, null, 2)}\n`);
     }
     if (kind === 'quiet') await print(io, digest);
-    if (options.push) await push(client, options.tag, io);
+    if (pushed === 'elsewhere') await push(client, options.tag, io);
     return 0;
   },
 });
@@ -353,11 +355,28 @@ function labels(given: readonly string[]): Record<string, string> {
   );
 }
 
-async function push(client: Api, tags: readonly string[], io: Io): Promise<void> {
-  if (tags.length === 0)
+/** Where `--push` sends the tags: known before anything is built. A home that is a registry has them in it when the build is done. */
+async function whereTo(client: Api, remote: Remote | undefined, tags: readonly string[]): Promise<'here' | 'elsewhere'> {
+  if (tags.length === 0) {
     throw new SlipwayError('USAGE', '--push needs a tag: it is the tag that says where to', {
       hint: 'give one with -t HOST/NAME:TAG',
     });
+  }
+  if (remote === undefined) return 'elsewhere';
+  const { registry } = await client.json<About>('GET', '/api/v1');
+  if (registry === undefined) return 'elsewhere';
+  const other = tags.find((tag) => !tag.startsWith(`${registry}/`));
+  if (other === undefined) return 'here';
+  throw new SlipwayError(
+    'UNSUPPORTED',
+    `--push: ${other} is not a name at ${registry}, and this home pushes to no other registry`,
+    {
+      hint: `Name it ${registry}/NAME:TAG, or leave --push out: what is built there is in its registry already. skopeo copy takes it elsewhere.`,
+    },
+  );
+}
+
+async function push(client: Api, tags: readonly string[], io: Io): Promise<void> {
   const { transferLines } = await import('../transfer-lines.ts');
   // Standard output is for the image's ID.
   const lines = transferLines({ ...io, stdout: io.stderr });

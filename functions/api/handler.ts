@@ -50,6 +50,7 @@ async function open(): Promise<ApiFetch> {
     builds: async () => builds,
     atWork: async () => (await oldestBuild(table, clock())) !== undefined,
     archives,
+    host: audience,
     contexts: async () => new (await import('../../shared/build/archive-context.ts')).StoredArchives({ blobs, table }),
   };
   return createApi(parts, { sameMachine: false, guard });

@@ -12,6 +12,7 @@ import type { BuildDetails, BuildService } from '../build/service.ts';
 import type { NumberedEvent } from '../build/stored-log.ts';
 import { checkProject, defaultProject } from '../context/project.ts';
 import { SlipwayError } from '../errors.ts';
+import { withoutHost } from '../oci/reference.ts';
 import { type Access, type Caller, notCovered } from './access.ts';
 import { json, ndjson, readJson } from './http.ts';
 import type { ApiParts, ApiTrust } from './parts.ts';
@@ -40,7 +41,9 @@ const heartbeat = 15_000;
 export function buildRoutes(parts: ApiParts, { sameMachine }: ApiTrust): readonly Route[] {
   return [
     route('POST', '/api/v1/builds', async ({ request, access }) => {
-      const { clientToken, ...asked } = await startRequestOf(await readJson(request, maxBuildRequest), sameMachine);
+      const { clientToken, ...given } = await startRequestOf(await readJson(request, maxBuildRequest), sameMachine);
+      const { host } = parts;
+      const asked = host === undefined ? given : { ...given, tags: given.tags.map((tag) => withoutHost(tag, host)) };
       const { context } = asked;
       if (context.kind === 'directory' && !sameMachine) {
         throw new SlipwayError('DENIED', 'a build from elsewhere cannot name a directory of this machine as its context', {

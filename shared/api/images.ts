@@ -13,7 +13,7 @@ import type { Action } from '../auth/scope.ts';
 import type { ListedImage } from '../image/images.ts';
 import type { InspectedImage, HistoryRow as Row } from '../image/inspect.ts';
 import { hostPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
-import { parseTarget } from '../oci/reference.ts';
+import { parseTarget, withoutHost } from '../oci/reference.ts';
 import type { Options } from '../store/blobs.ts';
 import type { Access } from './access.ts';
 import { type ApiRequest, json, ndjson, readJson, stream } from './http.ts';
@@ -73,7 +73,8 @@ export function imageRoutes(parts: ApiParts): readonly Route[] {
     const { checkImage } = await import('./image-access.ts');
     await checkImage(parts, access, word, action, options);
   };
-  const named = (params: Call['params']): string => params.name as string;
+  const { host } = parts;
+  const named = (params: Call['params']): string => withoutHost(params.name as string, host);
   return [
     route('GET', '/api/v1/images', async ({ request, query, access }) => {
       access.require('catalog');
@@ -96,7 +97,7 @@ export function imageRoutes(parts: ApiParts): readonly Route[] {
     route('POST', '/api/v1/images/:name+/tag', async ({ request, params, access }) => {
       const options = optionsOf(request);
       const { Images } = await import('../image/images.ts');
-      const { target } = checked(tagRequest, await readJson(request), 'tag request');
+      const target = withoutHost(checked(tagRequest, await readJson(request), 'tag request').target, host);
       mayName(access, [parseTarget(target)]);
       await may(access, named(params), 'pull', options);
       await new Images(parts).tag(named(params), target, options);
@@ -121,7 +122,8 @@ export function imageRoutes(parts: ApiParts): readonly Route[] {
     }),
     route('POST', '/api/v1/images/save', async ({ request, access }) => {
       const { saveImages } = await import('../archive/save.ts');
-      const { names, platform } = checked(saveRequest, await readJson(request), 'save request');
+      const { names: given, platform } = checked(saveRequest, await readJson(request), 'save request');
+      const names = given.map((name) => withoutHost(name, host));
       for (const name of names) await may(access, name, 'pull', optionsOf(request));
       return stream(await saveImages(parts, names, { ...optionsOf(request), ...platformOf(platform) }), 'application/x-tar');
     }),
@@ -129,7 +131,7 @@ export function imageRoutes(parts: ApiParts): readonly Route[] {
     route('POST', '/api/v1/images/import', async ({ request, query, access }) => {
       const { importImage } = await import('../archive/import.ts');
       const name = query.get('name');
-      const target = name ? parseTarget(name) : undefined;
+      const target = name ? parseTarget(withoutHost(name, host)) : undefined;
       mayName(access, target ? [target] : []);
       const { digest } = await importImage(parts, request.body ?? nothing(), {
         ...optionsOf(request),

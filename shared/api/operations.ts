@@ -14,7 +14,12 @@ const aboutOperations: readonly Operation[] = [
     tag: 'about',
     summary: 'What this is; also tells whether a login is good',
     status: 200,
-    answer: { type: json, schema: about, name: 'About', example: { name: 'slipway', version: '0.1.0', api: 'v1' } },
+    answer: {
+      type: json,
+      schema: about,
+      name: 'About',
+      example: { name: 'slipway', version: '0.1.0', api: 'v1', registry: 'images.example.com' },
+    },
     errors: [],
   },
   {

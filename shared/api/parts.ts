@@ -8,6 +8,8 @@ import type { Table } from '../store/table.ts';
 import type { ApiGuard } from './access.ts';
 
 export interface ApiParts {
+  /** What others write before the first slash in the names of this home's images. Absent: it is no registry that others reach. */
+  readonly host?: string;
   readonly blobs: Blobs;
   readonly table: Table;
   readonly catalog: Catalog;

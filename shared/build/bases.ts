@@ -6,7 +6,7 @@ import { openImage } from '../image/read.ts';
 import type { ImageConfig } from '../oci/config.ts';
 import { type Digest, sha256 } from '../oci/digest.ts';
 import { parsePlatform } from '../oci/platform.ts';
-import { parseReference, withDefaultTag } from '../oci/reference.ts';
+import { parseReference, withDefaultTag, withoutHost } from '../oci/reference.ts';
 import type { Blobs } from '../store/blobs.ts';
 import type { Catalog } from '../store/catalog.ts';
 import { planBuild } from './planner.ts';
@@ -22,7 +22,7 @@ const unknownImage: { readonly digest: Digest; readonly config: ImageConfig } = 
 /** Names of repositories, as the catalog knows them. */
 export async function basesOf(
   request: BuildRequest,
-  ports: { readonly catalog: Catalog; readonly blobs: Blobs },
+  ports: { readonly catalog: Catalog; readonly blobs: Blobs; readonly host?: string },
 ): Promise<ReadonlySet<string>> {
   const bases = new Set<string>();
   try {
@@ -36,7 +36,7 @@ export async function basesOf(
       },
       {
         async resolveImage(name, platform) {
-          const reference = withDefaultTag(parseReference(name));
+          const reference = withDefaultTag(parseReference(withoutHost(name, ports.host)));
           bases.add(reference.repository);
           const record = await findLocal(ports, reference, platform);
           if (record === undefined) return { name, ...unknownImage };

@@ -6,7 +6,7 @@ import { isCode, SlipwayError } from '../errors.ts';
 import { chainIds } from '../oci/chain.ts';
 import type { Digest } from '../oci/digest.ts';
 import { hostPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
-import { parseReference, parseTarget, type Reference, withDefaultTag } from '../oci/reference.ts';
+import { parseReference, parseTarget, type Reference, withDefaultTag, withoutHost } from '../oci/reference.ts';
 import type { Blobs } from '../store/blobs.ts';
 import type { Catalog } from '../store/catalog.ts';
 import { loadStageImage } from './base-image.ts';
@@ -25,6 +25,8 @@ export interface PreparePorts {
   readonly signal: AbortSignal;
   /** What is built on, and for when no platform is asked for. Default: this machine. */
   readonly host?: Platform;
+  /** By which others reach this home: bases with this host before them are its own, and fetched from nowhere. */
+  readonly ownHost?: string;
   /** Whether who started the build may read this repository; everything without it. */
   readonly mayRead?: (repository: string) => boolean;
 }
@@ -113,7 +115,9 @@ async function resolveBase(
   always: boolean,
   ports: PreparePorts,
 ): Promise<{ digest: Digest; image: StageImage }> {
-  const reference = withDefaultTag(parseReference(name));
+  const here = withoutHost(name, ports.ownHost);
+  const own = here !== name;
+  const reference = withDefaultTag(parseReference(here));
   if (ports.mayRead?.(reference.repository) === false) {
     throw new SlipwayError('DENIED', `${name}: who started this build may not pull ${reference.repository}`, {
       hint: `Start it with a token that covers repository:${reference.repository}:pull.`,
@@ -126,7 +130,7 @@ async function resolveBase(
   try {
     const find = () => findLocal(ports, reference, platform);
     let record = await find();
-    if (record === undefined || always) {
+    if ((record === undefined || always) && !own) {
       await fetchBase(name, platform, record !== undefined, ports);
       record = await find();
     }

@@ -115,6 +115,13 @@ export const familiar = (reference: Reference): string => reference.repository +
 /** In full: `docker.io/library/ubuntu:22.04`. */
 export const canonical = (reference: Reference): string => `${reference.host}/${reference.path}${suffix(reference)}`;
 
+/**
+ * A name as this home knows it: for others its images have its host before them, here they have not. `host`: by which others reach this
+ * very home; absent, no name is changed.
+ */
+export const withoutHost = (text: string, host: string | undefined): string =>
+  host !== undefined && text.startsWith(`${host}/`) ? text.slice(host.length + 1) : text;
+
 /** A name to give to an image: a tag (`latest` by default), no digest, and not the reserved name `scratch` (F91). */
 export function parseTarget(text: string): Reference & { readonly tag: string } {
   const reference = parseReference(text);

@@ -39,6 +39,8 @@ export interface WorkflowPorts {
   readonly context: (request: BuildRequest, signal: AbortSignal) => Promise<ContextSource>;
   /** Archives in the home's bucket. Absent: none are taken. */
   readonly archives?: ArchiveObjects;
+  /** By which others reach this home: the host in the names of its own images. */
+  readonly ownHost?: string;
   /** What is built on when the request names no platform. */
   readonly host: Platform;
   /** Milliseconds since 1970. */

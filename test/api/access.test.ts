@@ -35,7 +35,7 @@ beforeAll(async () => {
   });
   const verify = (token: string) => keys.verify(token, { kind: 'access', audience: service, now });
   const guard = tokenAccess(verify, { url: `https://${service}`, service });
-  api = createApi({ ...home.parts, blobs }, { sameMachine: false, guard });
+  api = createApi({ ...home.parts, blobs, host: service }, { sameMachine: false, guard });
 });
 afterAll(async () => {
   await home[Symbol.asyncDispose]();
@@ -251,6 +251,24 @@ describe('builds', () => {
     expect(names(all)).toEqual([second, third, fourth]);
     expect((await call(ann, 'GET', '/api/v1/builds?project=hidden')).challenge).toBe(asked('project:hidden:view,build'));
     expect((await call(tokenOf('ann'), 'GET', '/api/v1/builds')).challenge).toBe(asked('project:default:view,build'));
+  });
+});
+
+describe('names with the host of the home itself', () => {
+  it('are those without it, for tags, bases and images', async () => {
+    const body = build({
+      tags: [`${service}/own/app:1`],
+      dockerfile: { name: 'D', text: `FROM ${service}/own/base\n` },
+    });
+    const { challenge } = await call(tokenOf('ann'), 'POST', '/api/v1/builds', body);
+    expect(challenge).toBe(asked('project:default:build repository:own/app:pull,push repository:own/base:pull'));
+    const ann = tokenOf('ann', 'project:default:build', 'repository:own/app:pull,push');
+    const dockerfile = { name: 'D', text: 'FROM scratch\nENV OWN=1\n' };
+    const id = await built(ann, { tags: [`${service}/own/app:1`], dockerfile });
+    expect((await call(ann, 'GET', `/api/v1/builds/${id}`)).value).toMatchObject({ tags: ['own/app:1'] });
+    for (const name of ['own/app:1', `${service}/own/app:1`])
+      expect((await call(ann, 'GET', `/api/v1/images/${name}/inspect`)).value).toMatchObject({ RepoTags: ['own/app:1'] });
+    expect((await call(tokenOf('ann'), 'GET', '/api/v1')).value).toMatchObject({ name: 'slipway', registry: service });
   });
 });
 

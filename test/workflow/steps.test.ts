@@ -189,3 +189,26 @@ test('a build that only copies onto a base that has to be fetched first opens no
   expect(digests).toHaveLength(2);
   expect(opened.filter((digest) => digests.includes(digest))).toEqual([]);
 });
+
+test('a base with the host of the home itself is its own, and is fetched from nowhere', async () => {
+  const asked: string[] = [];
+  await using home = await accountHome({
+    pull: async (name) => {
+      asked.push(name);
+    },
+  });
+  await drive(home, await startBuild(home, requestOf('FROM scratch\nLABEL a=b\n', { tags: ['team/base:1'] })));
+  const plan = async (dockerfile: string, pull = false) => {
+    const id = await startBuild(home, requestOf(dockerfile, { pull }));
+    const ports = { ...home.fresh(), ownHost: 'images.example.com' };
+    await planBuildStep(id, ports).catch(() => undefined);
+    return (await eventsOf(home, id)).find(({ type }) => type === 'failed');
+  };
+  expect(await plan('FROM images.example.com/team/base:1\n')).toBeUndefined();
+  expect(await plan('FROM images.example.com/team/base:1\n', true)).toBeUndefined();
+  // Not what somebody else has under that name.
+  expect(await plan('FROM images.example.com/team/other\n')).toMatchObject({ message: expect.stringContaining('not found') });
+  expect(asked).toEqual([]);
+  expect(await plan('FROM images.example.com.evil.test/team/base:1\n')).toBeDefined();
+  expect(asked).toEqual(['images.example.com.evil.test/team/base:1']);
+});
