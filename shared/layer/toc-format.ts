@@ -65,7 +65,7 @@ const sorted = (xattrs: Readonly<Record<string, string>>): Record<string, string
   Object.fromEntries(Object.entries(xattrs).sort(([a], [b]) => (a < b ? -1 : 1)));
 
 export function decodeRow(path: string, json: string): TocEntry {
-  const row = JSON.parse(json) as Row;
+  const row = rowOf(json);
   if (row.t === 'w') return { path, type: 'whiteout' };
   const type = typeOf[row.t];
   if (type === undefined) throw damaged(`an entry of type "${row.t}"`);
@@ -84,6 +84,16 @@ export function decodeRow(path: string, json: string): TocEntry {
     ...(row.d !== undefined && { digest: row.d as Digest }),
     ...(row.o !== undefined && { opaque: true as const }),
   };
+}
+
+function rowOf(json: string): Row {
+  try {
+    const row = JSON.parse(json) as Row | null;
+    if (row !== null) return row;
+  } catch {
+    // As below.
+  }
+  throw damaged('a record');
 }
 
 export const damaged = (why: string): SlipwayError =>
