@@ -1,7 +1,8 @@
 import { expect, test, vi } from 'vitest';
 import { jobKeys } from '../../shared/store/keys.ts';
-import { eventsOf } from '../support/account-home.ts';
+import { eventsOf, requestOf, startBuild } from '../support/account-home.ts';
 import { accountWorld } from '../support/account-world.ts';
+import { rearm } from '../support/faulty.ts';
 import { whyNoRoot } from '../support/roots.ts';
 import { questionOf, startTwoRuns, stepsOfTwoRuns, toldOf } from '../support/two-runs.ts';
 
@@ -100,4 +101,66 @@ test.skipIf(why)('machines that are refused for now are asked for again, and not
   // Not counted among the runners that were lost.
   expect(build).toMatchObject({ state: 'succeeded' });
   expect(fleet.started).toHaveLength(1);
+});
+
+test.skipIf(why)(
+  'a launcher that dies right after it has started a machine: the machine is found by its name, and stopped first',
+  async () => {
+    await using world = await accountWorld();
+    const { faults, fleet } = world;
+    const id = await startTwoRuns(world, 'print more');
+    let died = false;
+    rearm(faults, ({ name }) => {
+      if (name !== 'machines.start' || died) return undefined;
+      died = true;
+      return 'death after';
+    });
+    const runningAtStart: number[] = [];
+    fleet.beforeStart = async () => void runningAtStart.push(fleet.running.size);
+    const build = await world.build(id);
+    rearm(faults);
+    expect(build).toMatchObject({ state: 'succeeded' });
+    expect(fleet.started).toEqual([`${id}-0-1`, `${id}-0-2`]);
+    // Nobody knew the handle of the first; it was gone before the second came.
+    expect(runningAtStart).toEqual([0, 0]);
+    expect(fleet.stopped).toEqual(['machine-1', 'machine-2']);
+  },
+);
+
+test.skipIf(why)('a stage that fails stops the machines of those beside it, which nobody waits for any more', async () => {
+  await using world = await accountWorld();
+  const { fleet, home } = world;
+  const text = `FROM scratch AS one
+RUN say here; hang
+FROM scratch AS two
+RUN wait here; exit 3
+FROM scratch
+COPY --from=one / /
+COPY --from=two / /
+`;
+  const build = await world.build(await startBuild(home, requestOf(text)));
+  expect(build).toMatchObject({
+    state: 'failed',
+    execution: 'FAILED',
+    failure: { code: 'STEP_FAILED', details: { exitCode: 3 }, where: { start: { line: 4 } } },
+  });
+  expect(fleet.started).toHaveLength(2);
+  expect([...fleet.running]).toEqual([]);
+});
+
+test.skipIf(why)('an execution that is stopped by hand takes its build and its machines with it', async () => {
+  await using world = await accountWorld();
+  const { fleet, sandbox } = world;
+  const id = await startTwoRuns(world, 'say here; hang');
+  // Nobody hears of its end but EventBridge.
+  void world.machine().execute({ build: id });
+  await sandbox.said('here');
+  expect(fleet.running.size).toBe(1);
+  for (const _ of [1, 2]) await world.call('launch', { do: 'ended', build: id, status: 'ABORTED' });
+  expect([...fleet.running]).toEqual([]);
+  expect(await world.home.fresh().records.get(id)).toMatchObject({
+    state: 'failed',
+    failure: { message: expect.stringContaining('ABORTED') },
+  });
+  for (const token of world.tasks.waiting) await world.tasks.signals.failed(token, 'ABORTED', '');
 });
