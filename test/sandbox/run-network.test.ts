@@ -1,17 +1,18 @@
 // The network of commands by itself: what gets through, what does not, and that it goes away. On machines of their own.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { nameservers } from '../../shared/sandbox/dns-forwarder.ts';
 import { resolvConf } from '../../shared/sandbox/run-network.ts';
 import { type Machine, startMachine } from '../support/machine.ts';
 import { canaries, internetAddress } from '../support/machine-process.ts';
-import { debianRoot, whyNoRoot } from '../support/roots.ts';
+import { busyboxRoot, debianRoot, whyNoRoot } from '../support/roots.ts';
 import { fastTemp } from '../support/sandboxed.ts';
 
 const why = whyNoRoot('busybox');
 const whyNoDebian = whyNoRoot('debian');
+const whyNoRunc = existsSync('/usr/sbin/runc') || existsSync('/usr/bin/runc') || process.env.CI ? undefined : 'needs runc';
 const module = (name: string): string => JSON.stringify(join(import.meta.dirname, '../../shared/sandbox', name));
 
 /** Runs a module's text on a machine; `say` is what it answers with. */
@@ -195,6 +196,35 @@ test.skipIf(why)(
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
+  },
+  60_000,
+);
+
+test.skipIf(why || whyNoRunc)(
+  'with runc a command is in the same network',
+  async () => {
+    await using machine = await startMachine({ out: [] });
+    const seen = (await onMachine(
+      machine,
+      `
+    import { ociSandbox } from ${module('oci-runtime.ts')};
+    import { mkdirSync } from 'node:fs';
+    await using network = await openRunNetwork();
+    for (const dir of ['/var/lib/u', '/var/lib/w']) mkdirSync(dir);
+    let output = '';
+    const result = await ociSandbox('runc', { network: network.sandbox }).run({
+      root: { kind: 'overlay', lowers: [process.env.ROOT], upper: '/var/lib/u', work: '/var/lib/w' },
+      args: ['sh', '-c', 'ip -4 -o addr show eth0; cat /etc/resolv.conf; nslookup -type=a packages.test'],
+      env: ['PATH=/usr/bin:/bin'],
+      cwd: '/', user: { uid: 0, gid: 0, groups: [] }, network: 'host',
+      stdio: { kind: 'pipe', onOutput: (_, chunk) => { output += Buffer.from(chunk); } },
+    });
+    say({ result, output });
+    setTimeout(() => process.exit(), 100);`,
+      { ROOT: await busyboxRoot() },
+    )) as { readonly result: unknown; readonly output: string };
+    expect(seen.result).toEqual({ exitCode: 0 });
+    for (const word of ['192.0.2.2/30', 'nameserver 192.0.2.1', internetAddress]) expect(seen.output).toContain(word);
   },
   60_000,
 );
