@@ -25,15 +25,23 @@ const environment = {
   SLIPWAY_MACHINE: 'arn:aws:states:us-east-1:123456789012:stateMachine:builds',
 };
 
-/** Milliseconds from before the first line of the bundle to its handler being there, what is loaded lazily at start included. */
-function loadTime(file: string): number {
-  const program = `const t=performance.now();const {handler}=require(${JSON.stringify(file)});if(typeof handler!=='function')throw 1;setImmediate(()=>process.stdout.write(String(performance.now()-t)))`;
+/** From before the first line of the bundle to its handler being there, what is loaded lazily at start included. */
+interface Load {
+  /** Milliseconds of CPU: what a busy machine does not change much. */
+  readonly cpu: number;
+  /** Milliseconds by the clock. */
+  readonly wall: number;
+}
+
+function loadTime(file: string): Load {
+  const program = `const t=performance.now(),c=process.cpuUsage();const {handler}=require(${JSON.stringify(file)});if(typeof handler!=='function')throw 1;
+setImmediate(()=>{const {user,system}=process.cpuUsage(c);process.stdout.write(JSON.stringify({cpu:(user+system)/1000,wall:performance.now()-t}))})`;
   const { stdout, stderr, status } = spawnSync(process.execPath, ['-e', program], {
     encoding: 'utf8',
     env: { ...process.env, ...environment },
   });
   if (status !== 0) throw new Error(`${file} does not load: ${stderr}`);
-  return Number(stdout);
+  return JSON.parse(stdout) as Load;
 }
 
 /** Milliseconds until a started program has said so. */
@@ -58,7 +66,7 @@ function untilSaid(
   });
 }
 
-const median = async (measure: () => Promise<number>): Promise<string> => {
+const medianOf = async (measure: () => Promise<number>): Promise<string> => {
   const times: number[] = [];
   for (let run = 0; run < runs; run++) times.push(await measure());
   return `${times.sort((a, b) => a - b)[runs >> 1]?.toFixed(0)} ms`;
@@ -71,7 +79,7 @@ async function benchRunner(folder: string): Promise<void> {
   const sizes = readdirSync(folder).map((name) => statSync(join(folder, name)).size);
   const zip = spawnSync('zip', ['-q', '-r', '-', '.'], { cwd: folder, maxBuffer: 64 << 20 });
   const zipped = zip.status === 0 ? kilobytes(zip.stdout.length) : 'needs zip';
-  const start = await median(() =>
+  const start = await medianOf(() =>
     untilSaid(process.execPath, [join(folder, 'handler.js')], '"listening"', { SLIPWAY_RUNNER_PORT: '0' }),
   );
   const module = JSON.stringify(join(import.meta.dirname, '../shared/sandbox/run-network.ts'));
@@ -85,19 +93,21 @@ async function benchRunner(folder: string): Promise<void> {
     if (took === undefined) throw new Error(String(stderr));
     return Number(took);
   };
-  const network = process.getuid?.() === 0 ? await median(open) : 'needs root';
+  const network = process.getuid?.() === 0 ? await medianOf(open) : 'needs root';
   console.log(
     '\n| runner: all files | zip | threads | start to listening | network of commands opened and tried |\n|---|---|---|---|---|',
   );
   console.log(`| ${kilobytes(sizes.reduce((a, b) => a + b, 0))} | ${zipped} | ${workers.length} | ${start} | ${network} |`);
 }
 
+const median = (values: readonly number[]): string => (values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0).toFixed(0);
+
 const kilobytes = (bytes: number): string => `${Math.round(bytes / 1024)} KB`;
 
 const out = mkdtempSync(join(tmpdir(), 'slipway-functions-'));
 let failed = false;
 try {
-  console.log('| function | bundle | load, median | threads | largest parts |\n|---|---|---|---|---|');
+  console.log('| function | bundle | load: CPU | by the clock | threads | largest parts |\n|---|---|---|---|---|---|');
   const rest = programFolders().filter((name) => !first.includes(name) && !others.includes(name));
   for (const name of [...first, ...rest]) {
     const folder = join(out, name);
@@ -111,9 +121,10 @@ try {
       parts.set(part, (parts.get(part) ?? 0) + bytes);
     }
     const largest = [...parts].sort((a, b) => b[1] - a[1]).slice(0, 4);
-    const times = Array.from({ length: runs }, () => loadTime(outfile)).sort((a, b) => a - b);
+    const loads = Array.from({ length: runs }, () => loadTime(outfile));
+    const [cpu, wall] = [median(loads.map((load) => load.cpu)), median(loads.map((load) => load.wall))];
     const shown = largest.map(([part, bytes]) => `${part} ${kilobytes(bytes)}`).join(', ');
-    console.log(`| ${name} | ${kilobytes(size)} | ${times[runs >> 1]?.toFixed(0)} ms | ${workers.length || ''} | ${shown} |`);
+    console.log(`| ${name} | ${kilobytes(size)} | ${cpu} ms | ${wall} ms | ${workers.length || ''} | ${shown} |`);
     for (const complaint of complaints(name, size, files)) {
       failed = true;
       console.error(complaint);
