@@ -13,16 +13,20 @@ const over = (error: unknown): boolean =>
   ['TaskTimedOut', 'TaskDoesNotExist', 'InvalidToken'].includes((error as SFNServiceException | undefined)?.name ?? '');
 
 export function taskSignals(client: SFNClient = new SFNClient({})): JobSignals {
-  const quietly = async (sent: Promise<unknown>): Promise<void> => {
+  /** Whether somebody waited for it. */
+  const heard = async (sent: Promise<unknown>): Promise<boolean> => {
     try {
       await sent;
+      return true;
     } catch (error) {
       if (!over(error)) throw error;
+      return false;
     }
   };
   return {
-    done: (taskToken) => quietly(client.send(new SendTaskSuccessCommand({ taskToken, output: '{}' }))),
-    failed: (taskToken, error, cause) => quietly(client.send(new SendTaskFailureCommand({ taskToken, error, cause }))),
-    alive: (taskToken) => quietly(client.send(new SendTaskHeartbeatCommand({ taskToken }))),
+    done: async (taskToken) => void (await heard(client.send(new SendTaskSuccessCommand({ taskToken, output: '{}' })))),
+    failed: async (taskToken, error, cause) =>
+      void (await heard(client.send(new SendTaskFailureCommand({ taskToken, error, cause })))),
+    alive: (taskToken) => heard(client.send(new SendTaskHeartbeatCommand({ taskToken }))),
   };
 }

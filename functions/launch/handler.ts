@@ -1,6 +1,6 @@
 // Starts the runner of a job, and stops it. The state machine waits for the job by its task token; the runner never sees that token.
 import { Launcher } from '../../shared/workflow/launcher.ts';
-import { failStep } from '../../shared/workflow/steps.ts';
+import { endBuild } from '../../shared/workflow/steps.ts';
 import { required } from '../environment.ts';
 import { jobKey } from '../job-key.ts';
 import { meteredMachines } from '../runner-use.ts';
@@ -33,7 +33,7 @@ export const handler = stateHandler('launch', async (event: Event, ports) => {
       await launcher.stopAll(build);
       // One that ended by its own way has ended its build before.
       if (event.status !== 'SUCCEEDED')
-        await failStep(build, { error: event.status, cause: `the execution was ${event.status}` }, ports);
+        await endBuild(build, { error: event.status, cause: `the execution was ${event.status}` }, ports);
       return {};
   }
 });

@@ -6,7 +6,7 @@ import { type KeyStruct, keyOf } from '../build/key.ts';
 import type { Step } from '../build/plan.ts';
 import { UsageRecords } from '../build/usage-records.ts';
 import type { MeterReading } from '../cost/meter.ts';
-import { type ErrorDocument, errorDocument, SlipwayError } from '../errors.ts';
+import { type ErrorDocument, errorDocument, isCode, SlipwayError } from '../errors.ts';
 import type { Layer } from '../layer/layer.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import { canonicalJson } from '../oci/encode.ts';
@@ -30,7 +30,8 @@ export interface JobPorts extends WorkflowPorts {
 export interface JobSignals {
   done(token: string): Promise<void>;
   failed(token: string, code: string, message: string): Promise<void>;
-  alive(token: string): Promise<void>;
+  /** Whether it is still waited for. */
+  alive(token: string): Promise<boolean>;
 }
 
 const linkSeconds = 3600;
@@ -179,8 +180,10 @@ export class JobService {
   async heartbeat(id: JobId): Promise<{ readonly cancelled: boolean }> {
     const { waiter } = await this.#job(id);
     if (await mustStop(id.build, this.#ports)) return { cancelled: true };
-    await this.#ports.signals.alive(waiter);
-    return { cancelled: false };
+    if (await this.#ports.signals.alive(waiter)) return { cancelled: false };
+    // Given up, cut off, stopped by hand: nobody waits for it, and what it says of its end is no reason of anything.
+    await this.#edit(id, (job) => (job.state === 'open' ? { ...job, state: 'closed' } : undefined)).catch(ifClosed);
+    return { cancelled: true };
   }
 
   /** The runner has done all it can. Said again, it changes nothing. */
@@ -272,6 +275,11 @@ export class JobService {
     const job = await this.#jobs.edit(id.build, id.stage, (known) => change(own(id, known, 'any')));
     return own(id, job, 'any');
   }
+}
+
+/** It was closed by this very change, or by somebody who was first. */
+function ifClosed(error: unknown): void {
+  if (!isCode(error, 'CONFLICT', 'DENIED')) throw error;
 }
 
 /** Who has the log while a runner writes it. */

@@ -4,7 +4,7 @@ import { buildDefinition } from '../../infra/build-definition.ts';
 import { type BuildRecord, BuildRecords } from '../../shared/build/build-records.ts';
 import { errorDocument, SlipwayError } from '../../shared/errors.ts';
 import { Launcher, type Machines } from '../../shared/workflow/launcher.ts';
-import { failStep, finishStep, planBuildStep, readyStages, runStageStep } from '../../shared/workflow/steps.ts';
+import { endBuild, failStep, finishStep, planBuildStep, readyStages, runStageStep } from '../../shared/workflow/steps.ts';
 import { type AccountHome, type AccountOptions, accountHome } from './account-home.ts';
 import { breakable, type Faults, noFaults } from './faulty.ts';
 import { type Fleet, openFleet } from './fleet.ts';
@@ -61,7 +61,7 @@ export async function accountWorld(options: WorldOptions = {}): Promise<AccountW
       if (event.do === 'start') return launcher.start(build, stage, String(event.platform), String(event.token));
       if (event.do === 'stop') return event.stage === undefined ? launcher.stopAll(build) : launcher.stop(build, stage);
       await launcher.stopAll(build);
-      return failStep(build, { error: String(event.status) }, ports);
+      return endBuild(build, { error: String(event.status) }, ports);
     },
   };
   const call = async (name: string, payload: Record<string, unknown>): Promise<unknown> => {

@@ -58,6 +58,7 @@ export async function jobHost(home: AccountHome, given?: JobSignals, faults = no
   const signals: JobSignals = given ?? {
     async alive(token) {
       waiter(token).heard = Date.now();
+      return waiter(token).state === 'open';
     },
     done: async (token) => settle(token, 'done'),
     failed: async (token, code, message) => settle(token, { code, message }),

@@ -67,9 +67,10 @@ export class Tasks {
   }
 
   readonly signals = {
-    alive: async (token: string): Promise<void> => {
+    alive: async (token: string): Promise<boolean> => {
       const waiter = this.#waiters.get(token);
       if (waiter !== undefined) waiter.heard = performance.now();
+      return waiter !== undefined;
     },
     done: async (token: string): Promise<void> => this.#waiters.get(token)?.end?.({}),
     failed: async (token: string, error: string, cause: string): Promise<void> =>
@@ -97,6 +98,11 @@ export class Tasks {
       clearInterval(watch);
       this.#waiters.delete(token);
     }
+  }
+
+  /** As when executions are stopped: nobody waits for any task any more, and none goes on. */
+  forget(): void {
+    this.#waiters.clear();
   }
 
   /** Resolves when calls whose tasks were given up have come to their ends, too. */
