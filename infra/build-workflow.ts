@@ -93,7 +93,8 @@ export class BuildWorkflow extends Construct {
       folder: 'launch',
       description: 'Slipway: starts and stops runners',
       memory: 512,
-      timeout: Duration.minutes(1),
+      // Seconds; but where an execution was cut off, it also takes what its runners did before that into the cache.
+      timeout: Duration.minutes(5),
       more: { ...secret, ...runners.environment },
     });
     this.jobs = program('Jobs', {
