@@ -12,6 +12,9 @@ const project = (name: string, include: string[], extra: Record<string, unknown>
  */
 const sharing = { isolate: false, testTimeout: 60_000, hookTimeout: 60_000 };
 
+/** Start the program of a runner again and again, and wait for it: not part of `npm run check`. */
+const withRunners = ['test/workflow/{credentials,recovery,runner}.test.ts'];
+
 const overTheWire = ['test/contract/*{aws,s3,dynamo}*.test.ts'];
 
 export default defineConfig({
@@ -20,9 +23,13 @@ export default defineConfig({
     maxWorkers: availableParallelism(),
     projects: [
       project('unit', ['test/**/*.test.ts'], {
-        exclude: ['node_modules/**', 'test/contract/**', 'test/golden/**', 'test/e2e/**', 'test/infra/**', 'test/account/**'],
+        exclude: [
+          ...['node_modules/**', 'test/contract/**', 'test/golden/**', 'test/e2e/**', 'test/infra/**', 'test/account/**'],
+          ...withRunners,
+        ],
         ...sharing,
       }),
+      project('runners', withRunners, { testTimeout: 120_000, hookTimeout: 120_000 }),
       project('contract', ['test/contract/**/*.test.ts'], {
         exclude: ['node_modules/**', ...overTheWire],
         ...sharing,
