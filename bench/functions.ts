@@ -19,6 +19,7 @@ const environment = {
   SLIPWAY_BUCKET: 'bucket',
   SLIPWAY_COLLECT_AFTER_DAYS: '14',
   SLIPWAY_COLLECT_EVERY_DAYS: '1',
+  SLIPWAY_KEEP_BUILDS_DAYS: '90',
   SLIPWAY_TOKEN_SECRET: 'secret',
   SLIPWAY_AUDIENCE: 'registry.example',
   SLIPWAY_URL: 'https://slipway.example',

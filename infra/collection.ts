@@ -14,6 +14,8 @@ export interface CollectionProps {
    * that are in no image. At least a day; 14 days when absent.
    */
   readonly after?: Duration;
+  /** How long a build that has ended is remembered, with its log and what it used. At least a week; 90 days when absent. */
+  readonly keepBuilds?: Duration;
   /** How often a collection begins. At least an hour; a day when absent. */
   readonly every?: Duration;
 }
@@ -31,9 +33,10 @@ export class Collection extends Construct {
     },
   ) {
     super(scope, id);
-    const { storage, after = Duration.days(14), every = Duration.days(1) } = props;
+    const { storage, after = Duration.days(14), every = Duration.days(1), keepBuilds = Duration.days(90) } = props;
     const inDays = (duration: Duration): number => duration.toSeconds() / Duration.days(1).toSeconds();
     if (inDays(after) < 1) throw new Error(`collection.after: ${after.toHumanString()} is less than a day`);
+    if (inDays(keepBuilds) < 7) throw new Error(`collection.keepBuilds: ${keepBuilds.toHumanString()} is less than a week`);
     if (inDays(every) < 1 / 24) throw new Error(`collection.every: ${every.toHumanString()} is less than an hour`);
     this.program = new Program(this, 'Collect', {
       folder: 'collect',
@@ -46,6 +49,7 @@ export class Collection extends Construct {
         SLIPWAY_BUCKET: storage.bucket.bucketName,
         SLIPWAY_COLLECT_AFTER_DAYS: String(inDays(after)),
         SLIPWAY_COLLECT_EVERY_DAYS: String(inDays(every)),
+        SLIPWAY_KEEP_BUILDS_DAYS: String(inDays(keepBuilds)),
       },
     });
     grantRecords(this.program, storage);

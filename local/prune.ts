@@ -9,6 +9,9 @@ import type { Options } from '../shared/store/blobs.ts';
 import { othersSince } from './activity.ts';
 import type { Home } from './home.ts';
 
+/** As in an account: 90 days. */
+const keepBuilds = 90 * 24 * 3600_000;
+
 export interface Pruned extends Collected {
   /** Others were at work: what they might rely on stayed. */
   readonly disturbed: boolean;
@@ -28,7 +31,7 @@ export async function pruneHome({ root, parts, activity }: Home, options: Option
     return known.length === 0 ? undefined : Math.min(...known);
   };
   const began = clock();
-  const run = () => runCollection(collecting, { ...options, grace: 0, oldestWork });
+  const run = () => runCollection(collecting, { ...options, grace: 0, keepBuilds, oldestWork });
   let done = await run();
   let sum = done.collected;
   // It went on with one that was interrupted: now for a whole one.

@@ -26,6 +26,7 @@ export async function handler(
   try {
     const collection = await runCollection(parts, {
       grace: days(env, 'SLIPWAY_COLLECT_AFTER_DAYS'),
+      keepBuilds: days(env, 'SLIPWAY_KEEP_BUILDS_DAYS'),
       oldestWork: () => oldestBuild(table, clock()),
       stop: () => context.getRemainingTimeInMillis() < reserve,
     });

@@ -9,6 +9,7 @@ import type { Json, Table, TableRecord } from '../store/table.ts';
 import type { DigestSet } from './digest-set.ts';
 import { RepositoryUses } from './idle-links.ts';
 import { layerNotes } from './needed.ts';
+import { collectBuilds } from './old-builds.ts';
 import { addCollected, type Collected, type CollectionParts, nothingCollected } from './parts.ts';
 import { collectRecords, recordPartitions } from './stale-records.ts';
 import { collectBlobs } from './unused-blobs.ts';
@@ -21,6 +22,8 @@ const recordsAtOnce = 500;
 export interface CollectOptions extends Options {
   /** Milliseconds for which something must have been unused, and asked for by nobody, before it goes. */
   readonly grace: number;
+  /** Milliseconds for which a build that has ended is remembered. */
+  readonly keepBuilds: number;
   /**
    * When the oldest work under way began that may rely on blobs it has not written down yet (milliseconds since 1970); `undefined` when
    * there is none. Nothing that was marked since then goes.
@@ -40,7 +43,7 @@ export interface Collection {
 
 interface State {
   readonly began: number;
-  /** Where it goes on: `blobs`, a partition of the table, or `objects`. Absent when it has ended. */
+  /** Where it goes on: `blobs`, a partition of the table, `old-builds`, or `objects`. Absent when it has ended. */
   readonly at?: string;
   readonly after?: string;
   readonly collected: Collected;
@@ -141,7 +144,7 @@ interface Step {
   readonly collected: Partial<Collected>;
 }
 
-/** The pages of a collection, in order: blobs, then the partitions of records, then what the medium holds without a record. */
+/** The pages of a collection, in order: blobs, the partitions of records, builds of long ago, what the medium holds without a record. */
 class Pages {
   readonly #parts: CollectionParts;
   readonly #options: CollectOptions;
@@ -157,6 +160,7 @@ class Pages {
 
   async do(at: string, after: string | undefined): Promise<Step> {
     if (at === 'blobs') return this.#blobs(after);
+    if (at === 'old-builds') return this.#builds(after);
     if (at === 'objects') return this.#objects(after);
     return this.#records(at, after);
   }
@@ -176,7 +180,7 @@ class Pages {
     );
     if (next !== undefined) return { at: 'blobs', after: next, collected };
     const [first] = (await recordPartitions(this.#parts, this.#options)).keys();
-    return { at: first ?? 'objects', collected };
+    return { at: first ?? 'old-builds', collected };
   }
 
   /** Work that begins later asks for what it needs later, and then the marks are off. */
@@ -192,7 +196,7 @@ class Pages {
     const partitions = [...(await recordPartitions(this.#parts, this.#options))];
     let index = partitions.findIndex(([name]) => name === partition);
     // Of an older release, or of a project that is gone: nothing there.
-    if (index < 0) return { at: 'objects', collected: {} };
+    if (index < 0) return { at: 'old-builds', collected: {} };
     let records = 0;
     let from = after;
     // Many are nearly empty: several at a time.
@@ -205,8 +209,16 @@ class Pages {
       if (page.next === undefined) index++;
       if (seen >= recordsAtOnce) break;
     }
-    const at = partitions[index]?.[0] ?? 'objects';
+    const at = partitions[index]?.[0] ?? 'old-builds';
     return { at, collected: { records }, ...(from === undefined ? {} : { after: from }) };
+  }
+
+  async #builds(after: string | undefined): Promise<Step> {
+    const before = this.#parts.clock() - this.#options.keepBuilds;
+    const { next, builds } = await collectBuilds(this.#parts, before, after, this.#options);
+    return next === undefined
+      ? { at: 'objects', collected: { builds } }
+      : { at: 'old-builds', after: next, collected: { builds } };
   }
 
   async #objects(after: string | undefined): Promise<Step> {

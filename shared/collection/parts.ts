@@ -21,6 +21,8 @@ export interface Collected {
   readonly links: number;
   /** Records of what is no longer stored. */
   readonly records: number;
+  /** Records of builds that ended long ago, each with all that was kept of it. */
+  readonly builds: number;
   /** Objects that belonged to nothing, and their bytes. */
   readonly strays: number;
   readonly strayBytes: number;
@@ -33,6 +35,7 @@ export const nothingCollected: Collected = {
   waitingBytes: 0,
   links: 0,
   records: 0,
+  builds: 0,
   strays: 0,
   strayBytes: 0,
 };

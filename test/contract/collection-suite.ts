@@ -1,8 +1,10 @@
 // What a collection promises, whatever the table and the blobs are: it takes what is unused, and nobody loses what he was told is there.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { BuildRecords } from '../../shared/build/build-records.ts';
 import { BuildCache } from '../../shared/build/cache.ts';
 import type { KeyStruct } from '../../shared/build/key.ts';
+import type { BuildRequest } from '../../shared/build/request.ts';
 import { collectionParts, markUnused, runCollection } from '../../shared/collection/collect.ts';
 import { ContextStore } from '../../shared/context/context-store.ts';
 import { Context } from '../../shared/context/list.ts';
@@ -11,7 +13,7 @@ import { type Digest, sha256 } from '../../shared/oci/digest.ts';
 import { mediaType } from '../../shared/oci/media-type.ts';
 import type { Blobs } from '../../shared/store/blobs.ts';
 import { TableCatalog } from '../../shared/store/catalog-table.ts';
-import { collectionKeys, contextKeys, layerKeys } from '../../shared/store/keys.ts';
+import { buildKeys, collectionKeys, contextKeys, layerKeys } from '../../shared/store/keys.ts';
 import type { Table } from '../../shared/store/table.ts';
 import { breakableStores, noFaults } from '../support/faulty.ts';
 import { bytesOf, commitSmall, type Small, smallImage, smallIndex } from '../support/small-images.ts';
@@ -23,6 +25,7 @@ export interface CollectionHome extends AsyncDisposable {
 
 const hour = 3600_000;
 const grace = 24 * hour;
+const keepBuilds = 30 * grace;
 
 /** A clock near the table's own, which decides what has expired. */
 function time(): { now: number; readonly clock: () => number } {
@@ -42,7 +45,7 @@ export function collectionSuite(name: string, open: () => Promise<CollectionHome
       const catalog = new TableCatalog({ table, blobs, clock: at.clock });
       const parts = collectionParts({ table, blobs, clock: at.clock });
       const collect = (options: Partial<Parameters<typeof runCollection>[1]> = {}) =>
-        runCollection(parts, { grace, oldestWork: async () => undefined, ...options });
+        runCollection(parts, { grace, keepBuilds, oldestWork: async () => undefined, ...options });
       const put = async (text: string): Promise<Digest> => (await blobs.put(bytesOf(text))).digest;
       const has = async (digest: Digest): Promise<boolean> => (await blobs.fading!.look(digest)) !== undefined;
       return { table, blobs, catalog, parts, collect, put, has };
@@ -206,6 +209,33 @@ export function collectionSuite(name: string, open: () => Promise<CollectionHome
       expect(await home.has(layer)).toBe(false);
     });
 
+    test('forgets builds that ended long ago, with all that was kept of them, and no other', async () => {
+      const home = await fresh();
+      const records = new BuildRecords({ table: home.table, blobs: home.blobs, clock: at.clock });
+      const request = {
+        context: { kind: 'none' },
+        dockerfile: { name: 'Dockerfile', text: 'FROM scratch' },
+        tags: [],
+      } as unknown as BuildRequest;
+      const make = async (end: boolean): Promise<string> => {
+        const { build } = await records.create(request);
+        await records.start(build.id);
+        if (end) await records.fail(build.id, { code: 'INTERNAL', message: 'on purpose' });
+        return build.id;
+      };
+      const old = await make(true);
+      const running = await make(false);
+      at.now += keepBuilds;
+      const young = await make(true);
+      at.now += 1;
+      expect((await home.collect()).collected).toMatchObject({ builds: 1 });
+      expect(await records.get(old)).toBeUndefined();
+      expect(await home.table.query(buildKeys.partition(old), { limit: 10 })).toEqual([]);
+      expect(await records.get(running)).toMatchObject({ state: 'running' });
+      expect(await records.events(young, { after: 0, limit: 10 })).not.toEqual([]);
+      expect((await home.collect()).collected).toMatchObject({ builds: 0 });
+    });
+
     test('takes at once what it marked, when nobody else is at work', async () => {
       const home = await fresh();
       const layer = await home.put('unused');
@@ -270,7 +300,7 @@ export function collectionSuite(name: string, open: () => Promise<CollectionHome
           faults.plan = ({ write, isWrite }) => (isWrite && write >= number ? when : undefined);
           const broken = breakableStores(home, faults, { dead: false });
           const parts = collectionParts({ ...broken, clock: at.clock });
-          const ended = await runCollection(parts, { grace, oldestWork: async () => undefined }).then(
+          const ended = await runCollection(parts, { grace, keepBuilds, oldestWork: async () => undefined }).then(
             () => true,
             (error: unknown) => {
               expect(error).toMatchObject({ code: 'STORE' });
@@ -325,6 +355,7 @@ export function collectionSuite(name: string, open: () => Promise<CollectionHome
           });
           await runCollection(collectionParts({ table, blobs: home.blobs, clock: at.clock }), {
             grace,
+            keepBuilds,
             oldestWork: async () => undefined,
           });
           await (begun ?? begin());
@@ -348,6 +379,7 @@ export function collectionSuite(name: string, open: () => Promise<CollectionHome
       });
       await runCollection(collectionParts({ table, blobs: home.blobs, clock: at.clock }), {
         grace,
+        keepBuilds,
         oldestWork: async () => undefined,
       });
       return count;

@@ -1,4 +1,4 @@
 import { storeHome } from '../support/store-home.ts';
 import { collectionSuite } from './collection-suite.ts';
 
-collectionSuite('SqliteTable and DiskBlobs', () => storeHome(), 2);
+collectionSuite('SqliteTable and DiskBlobs', () => storeHome(), 3);

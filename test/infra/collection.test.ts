@@ -50,6 +50,7 @@ test('keeps to other times, refuses times that are too short, and can be switche
   );
   expect(() => templateOf({ collection: { after: Duration.hours(23) } })).toThrow(/less than a day/);
   expect(() => templateOf({ collection: { every: Duration.minutes(5) } })).toThrow(/less than an hour/);
+  expect(() => templateOf({ collection: { keepBuilds: Duration.days(6) } })).toThrow(/less than a week/);
   const without = templateOf({ collection: false });
   expect(without.findResources('AWS::Lambda::Function', { Properties: { Description: description } })).toEqual({});
   expect(without.toJSON().Outputs).not.toHaveProperty('CollectFunction');
