@@ -93,6 +93,20 @@ describe.skipIf(missing)(`the control API of an account${missing === undefined ?
     expect(here.out.trim()).toBe(image);
   });
 
+  test('names what it builds as docker pulls it, and builds on it', async () => {
+    const { host } = account.proxy;
+    expect((await ok('ci', ['build', '-q', '--push', '-t', `${host}/team/named:1`, 'context'])).trim()).toBe(image);
+    const early = await run('ci', ['build', '-q', '--push', '-t', 'ghcr.io/team/app', 'context']);
+    expect([early.code, early.err]).toEqual([1, expect.stringContaining(`Name it ${host}/`)]);
+    await writeFile(join(folder.path, 'context', 'Dockerfile.next'), `FROM ${host}/team/named:1\nENV C=d\n`);
+    await ok('ci', ['build', '-q', '-f', 'context/Dockerfile.next', '-t', `${host}/team/next`, 'context']);
+    if (!(await installed('skopeo')) && !process.env.CI) return;
+    const inspect = ['skopeo', 'inspect', '--tls-verify=false', '--creds', `ci:${passwords.ci}`, '--format', '{{.Digest}}'];
+    const pulled = await attempt([...inspect, `docker://${host}/team/named:1`]);
+    expect(pulled, pulled.stderr).toMatchObject({ exitCode: 0, stdout: expect.stringContaining(image) });
+    expect(await attempt([...inspect, `docker://${host}/team/next`])).toMatchObject({ exitCode: 0 });
+  });
+
   test('builds an archive from standard input, and from its bucket, to the same image', async () => {
     const bytes = await archive();
     expect((await ok('ci', ['build', '-q', '-t', 'team/stdin', '-'], bytes)).trim()).toBe(image);
