@@ -176,12 +176,14 @@ test('stop lets what runs end and takes nothing new', async () => {
   const held = new Promise<void>((resolve) => {
     release = resolve;
   });
+  const asked = Promise.withResolvers<void>();
   const server = await start(async () => {
+    asked.resolve();
     await held;
     return json(200, { late: true });
   });
   const running = fetch(at(server));
-  await sleep(30);
+  await asked.promise;
   const stopping = server.stop();
   await expect(fetch(at(server))).rejects.toThrow();
   release?.();
