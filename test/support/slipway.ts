@@ -1,5 +1,5 @@
 // Slipway as its users start it: the bundled command with a home of its own.
-import { access, rm } from 'node:fs/promises';
+import { access, copyFile, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Builder } from './builder.ts';
 import { attempt, type CommandOptions, type CommandResult, must } from './command.ts';
@@ -44,10 +44,15 @@ export function slipwayBuilder(home: string): Builder {
         options,
       ),
     export: async (reference, folder) => {
-      const archive = `${folder}.tar`;
+      // The archive is an OCI layout, whose blobs are what skopeo's `dir:` has: no need to read and write all of them once more.
+      const [archive, layout] = [`${folder}.tar`, `${folder}.oci`];
       await checked(['save', '-o', archive, reference]);
-      await must(['skopeo', '--insecure-policy', 'copy', '-q', `docker-archive:${archive}`, `dir:${folder}`]);
-      await rm(archive);
+      await mkdir(layout);
+      await must(['tar', '-C', layout, '-xf', archive]);
+      await rename(join(layout, 'blobs/sha256'), folder);
+      const { manifests } = JSON.parse(await readFile(join(layout, 'index.json'), 'utf8')) as { manifests: { digest: string }[] };
+      await copyFile(join(folder, (manifests[0]?.digest ?? '').slice('sha256:'.length)), join(folder, 'manifest.json'));
+      for (const path of [archive, layout]) await rm(path, { recursive: true });
     },
     save: (reference, archive, options) => run(['save', '-o', archive, reference], options),
     push: async (reference, to, options) => {
