@@ -20,6 +20,8 @@ export interface RemoteOptions {
   readonly http?: Partial<HttpOptions>;
 }
 
+/** Bytes of a body that is kept in memory while it is sent: what gateways pass, and a little more. */
+const shortBody = 6 << 20;
 /** Without a login, with a token, with one for what was missing. */
 const mostTries = 3;
 
@@ -54,8 +56,9 @@ export class Remote implements Disposable {
   }
 
   /** An answer of any status. What may be repeated is tried again when the connection breaks or the server is overloaded. */
-  async fetch(request: ApiRequest, { repeatable }: SendOptions = {}): Promise<ApiResponse> {
-    const { body } = request;
+  async fetch(given: ApiRequest, { repeatable }: SendOptions = {}): Promise<ApiResponse> {
+    const body = await inMemory(given.body);
+    const request = body === given.body ? given : { ...given, body };
     const again = body === null || body instanceof BytesBody;
     // A stream can be sent once: that it will not be refused for want of a login has to be known before.
     if (!again && !this.#settled) await this.#settle(request.signal);
@@ -165,6 +168,29 @@ export class Remote implements Disposable {
 
   [Symbol.dispose](): void {
     this.#http[Symbol.dispose]();
+  }
+}
+
+/** What is short is read first: then it can be sent again, with a token for what was found missing. */
+async function inMemory(body: ApiRequest['body']): Promise<ApiRequest['body']> {
+  if (body === null || body instanceof BytesBody) return body;
+  const start: Uint8Array[] = [];
+  const iterator = body[Symbol.asyncIterator]();
+  let size = 0;
+  for (let next = await iterator.next(); !next.done; next = await iterator.next()) {
+    start.push(next.value);
+    size += next.value.length;
+    if (size > shortBody) return continued(start, iterator);
+  }
+  return new BytesBody(Buffer.concat(start));
+}
+
+async function* continued(start: readonly Uint8Array[], rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* start;
+    for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
+  } finally {
+    await rest.return?.();
   }
 }
 

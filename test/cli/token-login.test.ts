@@ -15,6 +15,7 @@ import { Accounts } from '../../shared/auth/accounts.ts';
 import { Issuer } from '../../shared/auth/issuer.ts';
 import { authorizerMemory, TokenKeys } from '../../shared/auth/token.ts';
 import { tokenEndpoint } from '../../shared/registry/token-endpoint.ts';
+import { writeTar } from '../../shared/tar/write.ts';
 import { cli } from '../support/cli.ts';
 import { type TempFolder, tempFolder } from '../support/temp.ts';
 
@@ -133,6 +134,16 @@ describe('a token login', () => {
     const list = JSON.parse((await run('ci', ['builds', 'ls', '--json'])).out) as { by: string; tags: string[] }[];
     expect(list).toMatchObject([{ by: 'ci', project: 'default', tags: ['team/app:1'], state: 'succeeded' }]);
     expect((await run('ci', ['inspect', 'team/app:1'])).code).toBe(0);
+  });
+
+  it('sends an archive again when its token did not cover the name', async () => {
+    const tar = Buffer.concat(
+      await Array.fromAsync(writeTar([{ entry: { path: 'x', type: 'dir', mode: 0o755, uid: 0, gid: 0, size: 0, mtime: 0 } }])),
+    );
+    const { code, err } = await run('ci', ['import', '-', 'team/imported:1'], tar);
+    expect([code, err]).toEqual([0, '']);
+    const other = await run('ci', ['import', '-', 'other/imported:1'], tar);
+    expect([other.code, other.err]).toEqual([1, expect.stringContaining('no grant for repository:other/imported:pull,push')]);
   });
 
   it('is told what it has no grant for, after asking', async () => {
