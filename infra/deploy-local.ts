@@ -1,6 +1,6 @@
 // npm run deploy:local: the stack of production on this machine. A MiniStack on port 4566, or whatever AWS_ENDPOINT_URL names, in front of
 // it the proxy that stands for CloudFront, and machines that execute RUN. Run it again to bring the stack up to date.
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isRunning, type LocalProcess, localFolder, readState, startInBackground, stop, writeState } from './local-processes.ts';
 import { deployLocalStack, invokeLocally } from './local-stack.ts';
@@ -45,9 +45,10 @@ async function openAws(kept: LocalProcess | undefined): Promise<{ readonly endpo
   }
   if (!existsSync(ministack)) throw new Error('no local AWS: run test/setup.sh for MiniStack, or set AWS_ENDPOINT_URL');
   say(`starting MiniStack on ${endpoint}`);
-  // Where it unpacks functions: gone with the rest of the folder.
+  // Where it unpacks functions: gone with the rest of the folder. They are no part of this package, whose files are ES modules.
   const TMPDIR = join(localFolder, 'tmp');
   mkdirSync(TMPDIR, { recursive: true });
+  writeFileSync(join(TMPDIR, 'package.json'), '{}\n');
   const env = { GATEWAY_PORT: String(awsPort), BIND_HOST: '127.0.0.1', LOG_LEVEL: 'WARNING', TMPDIR };
   return {
     endpoint,

@@ -54,7 +54,9 @@ export async function invokeLocally(endpoint: string, name: string, event: objec
     },
     body: JSON.stringify(event),
   });
-  if (!answer.ok) throw new Error(`${name} could not be invoked: HTTP ${answer.status} ${await answer.text()}`);
+  // A function that failed is answered with 200 and this header.
+  if (!answer.ok || answer.headers.has('x-amz-function-error'))
+    throw new Error(`${name} could not be invoked: HTTP ${answer.status} ${await answer.text()}`);
   return (await answer.json()) as Record<string, unknown>;
 }
 
