@@ -46,6 +46,7 @@ interface Shown {
   /** The last lines of output. */
   tail: string[];
   partial: Partial<Record<'stdout' | 'stderr', string>>;
+  notes: string[];
 }
 
 const maxLine = 64 * 1024;
@@ -74,10 +75,11 @@ function keepTail(step: Shown, lines: readonly string[]): void {
 }
 
 function track(steps: Map<number, Shown>, event: BuildEvent): string[] {
-  if (event.type === 'started') steps.set(event.id, { name: event.name, started: event.at, tail: [], partial: {} });
+  if (event.type === 'started') steps.set(event.id, { name: event.name, started: event.at, tail: [], partial: {}, notes: [] });
   if (!('id' in event)) return [];
   const step = steps.get(event.id);
   if (step === undefined) return [];
+  if (event.type === 'note') step.notes.push(event.text);
   if (event.type === 'log') {
     const lines = linesOf(step, event.stream, event.text);
     keepTail(step, lines);
@@ -178,6 +180,8 @@ function display(io: Io): Progress {
       const width = columns - time.length - 5;
       const text = `${mark}${step.name}`;
       lines.push(` => ${text.length > width ? `${text.slice(0, width - 3)}...` : text.padEnd(width)} ${time}`);
+      // When all is over, and drawn for the last time: what was read, the ID of the image and its names, whole.
+      if (finished) for (const note of step.notes) lines.push(` => => ${visible(note)}`);
       if (step.ended === undefined)
         for (const line of step.tail.slice(-6)) lines.push(` => => # ${visible(line).slice(0, columns - 12)}`);
     }

@@ -97,3 +97,15 @@ describe('choosing', () => {
     expect(chooseProgress(asked, quiet, io(env as Record<string, string>).world)).toBe(kind);
   });
 });
+
+it('ends the display of a terminal with the ID of the image and its names, whole', async () => {
+  const id = `sha256:${'a'.repeat(64)}`;
+  const text = await shown('tty', [
+    { type: 'started', id: 1, name: 'exporting to image', at: 1000 },
+    { type: 'note', id: 1, text: `writing image ${id} done`, at: 1000 },
+    { type: 'note', id: 1, text: 'naming to app:\u001b[2J1 done', at: 1000 },
+    { type: 'done', id: 1, at: 1100 },
+    { type: 'result', digest: id as `sha256:${string}`, tags: ['app:1'], at: 1100 },
+  ]);
+  expect(text).toContain(` => => writing image ${id} done\u001b[K\n => => naming to app:1 done\u001b[K\n`);
+});
