@@ -3,6 +3,7 @@
 // assets, so nothing is left behind; and it bundles nothing where a stack is only looked at.
 //
 // Threads start from files of their own: the worker entries (`*-worker.ts`) that a program names lie beside its handler.js.
+import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, join } from 'node:path';
@@ -72,6 +73,14 @@ export function bundleProgram(folder: string, out: string): Bundled {
   return { files, workers: [...workers.keys()], metafile };
 }
 
+let zlib: string | undefined;
+
+/** Of the Node that the package depends on; who bundles may run on another. */
+function projectZlib(): string {
+  zlib ??= execFileSync(join(root, 'node_modules/node/bin/node'), ['-p', 'process.versions.zlib'], { encoding: 'utf8' }).trim();
+  return zlib;
+}
+
 function bundle(entryPoints: Record<string, string>, outdir: string): Metafile {
   // Found only when it is needed: a published package has it not.
   const { buildSync } = createRequire(import.meta.url)('esbuild') as typeof import('esbuild');
@@ -88,7 +97,7 @@ function bundle(entryPoints: Record<string, string>, outdir: string): Metafile {
     keepNames: true,
     // ES modules first: the SDK's are the ones that can be cut to what is used. It is taken along, so that what was tested is what runs.
     mainFields: ['module', 'main'],
-    define: { 'import.meta.url': '__moduleUrl' },
+    define: { 'import.meta.url': '__moduleUrl', SLIPWAY_ZLIB: JSON.stringify(projectZlib()) },
     banner: { js: 'const __moduleUrl=require("node:url").pathToFileURL(__filename).href;' },
     metafile: true,
     logLevel: 'warning',

@@ -234,6 +234,8 @@ export const jobKeys = {
   jobs: (build: string): string => compose('job', build),
   job: (build: string, stage: number): Key => ({ partition: compose('job', build), sort: String(stage) }),
   partition: (build: string, stage: number): string => compose('job', build, String(stage)),
+  /** That the build was told of another zlib. */
+  codecTold: (build: string): Key => ({ partition: compose('job', build, 'codec'), sort: 'told' }),
   claim: (build: string, stage: number, key: Digest): Key => ({
     partition: jobKeys.partition(build, stage),
     sort: compose('claim', key),

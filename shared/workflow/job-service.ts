@@ -15,7 +15,8 @@ import type { BlobStat } from '../store/blobs.ts';
 import { contextKeys, jobKeys } from '../store/keys.ts';
 import type { Json } from '../store/table.ts';
 import { mustStop } from './budget.ts';
-import { beatSeconds, type FoundStep, type JobDocument } from './job.ts';
+import { homeCodec } from './codec-check.ts';
+import { beatSeconds, type FoundStep, type JobDocument, warningEvent } from './job.ts';
 import { type JobRecord, JobRecords } from './job-record.ts';
 import type { JobId } from './job-token.ts';
 import type { Claim } from './settle.ts';
@@ -82,6 +83,7 @@ export class JobService {
       tocs,
       ...(list === undefined ? {} : { context: { list, scope: projectOf(request) } }),
       log,
+      codec: this.#ports.codecs?.home ?? homeCodec(),
       beat: beatSeconds,
     };
   }
@@ -332,6 +334,8 @@ const plain = new Set(['started', 'log', 'note', 'done', 'failed', 'cancelled'])
 
 /** An event of a step; a runner cannot end a build, nor warn in a Dockerfile's name. */
 function eventOf(value: unknown): BuildEvent {
+  const warned = warningEvent.safeParse(value);
+  if (warned.success) return warned.data;
   const event = value as { readonly type?: unknown; readonly id?: unknown; readonly at?: unknown } | null;
   const ok =
     typeof event === 'object' &&

@@ -4,6 +4,7 @@ import * as z from 'zod/mini';
 import type { Plan, PlannedStage } from '../build/plan.ts';
 import type { StageImage } from '../build/stage-image.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
+import { codecRule, codecUrl } from './codec-check.ts';
 import type { LogPlace } from './source-log.ts';
 
 /** What a runner is started with. Small enough for the payload of a MicroVM's run hook (16 KB) or one environment variable. */
@@ -27,6 +28,8 @@ export interface JobDocument {
   /** The file list of the context, a blob. */
   readonly context?: { readonly list: Digest; readonly scope: string };
   readonly log: LogPlace;
+  /** `codecVersion` of the embedded home, which the runner's own should be. */
+  readonly codec: string;
   /** Seconds between the runner's signs of life. */
   readonly beat: number;
 }
@@ -41,6 +44,15 @@ export const writeBody = z.object({ digest, size: count });
 export const confirmBody = z.object({ id: z.string(), digest, size: count });
 export const bodiesBody = z.object({ digests: z.array(digest).check(z.maxLength(5000)) });
 export const logBody = z.object({ first: count, events: z.array(z.unknown()).check(z.maxLength(10_000)) });
+const position = z.object({ line: count, column: count });
+/** The only warning that a runner has to give: its steps were warned of when they were planned. */
+const runnerWarning = z.object({
+  rule: z.literal(codecRule),
+  message: z.string().check(z.maxLength(1000)),
+  where: z.object({ file: z.string().check(z.maxLength(1000)), start: position, end: position }),
+  url: z.literal(codecUrl),
+});
+export const warningEvent = z.object({ type: z.literal('warning'), warning: runnerWarning });
 const place = z.object({ next: count, started: count, done: count });
 /** What a runner counts (job-client.ts, burst.ts); a part of an estimate, so nothing is decided by it. */
 const amount = z.int().check(z.nonnegative(), z.lte(2 ** 45));

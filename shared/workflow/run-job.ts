@@ -23,6 +23,7 @@ import type { Sandbox } from '../sandbox/sandbox.ts';
 import type { Blobs } from '../store/blobs.ts';
 import { contextKeys } from '../store/keys.ts';
 import { SqliteTable } from '../store/sqlite-table.ts';
+import { codecWarning, ownCodec } from './codec-check.ts';
 import type { JobDocument, JobTicket } from './job.ts';
 import { JobClient } from './job-client.ts';
 import { knowBodies, knowLayer, RemoteBlobs, RemoteCache } from './remote-ports.ts';
@@ -34,6 +35,8 @@ export interface RunnerOptions {
   readonly sandbox: () => Promise<Sandbox>;
   readonly overlayXattrs: 'trusted' | 'user';
   readonly version: string;
+  /** `codecVersion` of this process unless told otherwise. */
+  readonly codec?: string;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
   /** Stops the job, e.g. because the machine is going away. */
@@ -80,6 +83,8 @@ export async function runJob(ticket: JobTicket, options: RunnerOptions): Promise
     const heart = { client, stop, clock: options.clock, patience, heard: options.clock(), missed: 0, busy: false };
     beating = setInterval(() => void beat(heart), options.beat ?? job.beat * 1000);
     const writer = log;
+    const differs = codecWarning('runner', { own: options.codec ?? ownCodec(), home: job.codec }, job.stage.where);
+    if (differs !== undefined) writer.log.warning(differs);
     await metered(meter, () => execute(job, client, writer, signal, options));
     await log.flush();
     await client.ask('complete', { place: placeOf(log), used: meter.read() });

@@ -13,7 +13,7 @@ import type { BuildRequest } from '../build/request.ts';
 import type { StageImage } from '../build/stage-image.ts';
 import { type PlanDocument, planDocument, preparedBuild } from '../build/stored-plan.ts';
 import type { ArchiveObjects } from '../context/archive-object.ts';
-import { type ErrorDocument, errorDocument, isErrorCode, SlipwayError } from '../errors.ts';
+import { type ErrorDocument, errorDocument, isCode, isErrorCode, SlipwayError } from '../errors.ts';
 import type { LayerRecords } from '../layer/record.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { Blobs } from '../store/blobs.ts';
@@ -22,6 +22,7 @@ import { jobKeys } from '../store/keys.ts';
 import type { Table } from '../store/table.ts';
 import { isOverBudget, mustStop } from './budget.ts';
 import { ScopedCache } from './build-cache.ts';
+import { type Codecs, codecWarning, homeCodec, ownCodec } from './codec-check.ts';
 import { settleClaim } from './settle.ts';
 import { asKnown, failureOf, isPassing, isRunnerNeeded, openLog } from './source-log.ts';
 
@@ -45,6 +46,8 @@ export interface WorkflowPorts {
   readonly host: Platform;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
+  /** How this process and the embedded home compress; found out unless told. */
+  readonly codecs?: Codecs;
   /** Done before the build ends, while who follows it cannot know yet. */
   readonly ending?: () => Promise<void>;
   /** Milliseconds between looks at whether the build was cancelled; 2000 unless told otherwise. */
@@ -237,6 +240,7 @@ export async function runStageStep(id: string, index: number, ports: WorkflowPor
   const input = await stageInput(id, index, stored, records);
   try {
     await logged(id, stageSource(index), ports, async (log, signal) => {
+      await warnOfCodec(id, input.stage, ports, log);
       const image = await executeHere(id, input, request, ports, log, signal);
       await records.saveStage(id, index, image);
     });
@@ -245,6 +249,19 @@ export async function runStageStep(id: string, index: number, ports: WorkflowPor
     return { status: 'runner', platform: formatPlatform(input.plan.platform) };
   }
   return { status: 'done' };
+}
+
+/** Once a build, whichever of its stages is first. */
+async function warnOfCodec(id: string, { where }: PlannedStage, ports: WorkflowPorts, log: StepLog): Promise<void> {
+  const warning = codecWarning('function', ports.codecs ?? { own: ownCodec(), home: homeCodec() }, where);
+  if (warning === undefined) return;
+  try {
+    await ports.table.put(jobKeys.codecTold(id), {}, { condition: { ifAbsent: true }, expires: expiresOf(ports)() });
+  } catch (error) {
+    if (isCode(error, 'STORE_CONFLICT')) return;
+    throw error;
+  }
+  log.warning(warning);
 }
 
 /** @throws what `isRunnerNeeded` knows, at the first RUN that nobody has done */
