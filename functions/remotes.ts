@@ -14,4 +14,6 @@ export const openRemotesOf = (env: Environment): Remotes =>
     },
     now: Date.now,
     version,
+    // The runtime of the function, which hands out what others ask of it, is on this machine. An emulator's registries may be, too.
+    http: { thisMachine: env.SLIPWAY_THIS_MACHINE === 'reachable' },
   });

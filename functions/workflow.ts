@@ -1,8 +1,10 @@
 // What the functions that carry a build have in common: the account's two ports, and everything the workflow is built on.
+
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BuildRecords } from '../shared/build/build-records.ts';
+import { downloads } from '../shared/build/downloads.ts';
 import type { ScratchFolder } from '../shared/build/ports.ts';
 import { storedContext } from '../shared/build/stored-context.ts';
 import { storedLayers } from '../shared/build/stored-layers.ts';
@@ -46,6 +48,7 @@ export async function openWorkflow(env: Environment): Promise<WorkflowPorts> {
     layerRecords,
     layers: storedLayers({ blobs, records: layerRecords, pool: new CompressPool(), scratch }),
     scratch,
+    download: downloads(remotes.http),
     async pull(name, platform, signal) {
       const reference = withDefaultTag(parseReference(name));
       const tap = new TocTap(layerRecords);

@@ -100,6 +100,8 @@ function emulated(): SlipwayProps {
     runners: { arm64: 'codebuild', amd64: 'codebuild' },
     functionEnvironment: {
       SLIPWAY_S3_PATH_STYLE: 'true',
+      // Registries to build from are on this machine as well.
+      SLIPWAY_THIS_MACHINE: 'reachable',
       // The SDK's own names for where a service is.
       ...(runners === undefined ? {} : { AWS_ENDPOINT_URL_CODEBUILD: runners, AWS_ENDPOINT_URL_LAMBDA_MICROVMS: runners }),
     },

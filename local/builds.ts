@@ -38,6 +38,10 @@ export async function openBuilds({ root, parts, engine, contexts, clock, stored 
     layers,
     roots,
     scratch,
+    download: async (url, signal) => {
+      const [{ downloads }, { http }] = await Promise.all([import('../shared/build/downloads.ts'), parts.remotes()]);
+      return downloads(http)(url, signal);
+    },
     pull: (name, platform, signal) => pull(parts, records, name, platform, signal),
     openContext: async (request, needed, log, signal) => {
       const { context } = request;

@@ -1,5 +1,6 @@
 // The whole suite, as `npm test` and CI run it: types, lint, then every test project. The last line counts tests.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +14,25 @@ function run(title: string, command: string, args: readonly string[]): boolean {
   const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', env });
   if (error) console.log(`${command}: ${error.message}`);
   return status === 0;
+}
+
+/** What is not shown as it comes is answered, for later. */
+async function tests(
+  args: readonly string[],
+  file: string,
+  shown: boolean,
+): Promise<{ ok: boolean; file: string; output: string }> {
+  if (shown) console.log('\n== tests');
+  const words = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${file}`, ...args];
+  const child = spawn(bin('vitest'), words, {
+    cwd: root,
+    env,
+    stdio: ['ignore', shown ? 'inherit' : 'pipe', shown ? 'inherit' : 'pipe'],
+  });
+  const output: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => output.push(chunk));
+  const [status] = await once(child, 'close');
+  return { ok: status === 0, file, output: Buffer.concat(output).toString() };
 }
 
 interface Report {
@@ -38,20 +58,21 @@ try {
     if (run(title, command, args)) passed += 1;
     else failed += 1;
   }
-  const file = join(out, 'report.json');
-  const ok = run('tests', bin('vitest'), [
-    'run',
-    '--reporter=default',
-    '--reporter=json',
-    `--outputFile.json=${file}`,
-    ...process.argv.slice(2),
-  ]);
-  const report = JSON.parse(readFileSync(file, 'utf8')) as Report;
-  passed += report.numPassedTests;
-  failed += report.numFailedTests;
-  skipped = report.numPendingTests + report.numTodoTests;
-  // A file that could not be loaded, or an error outside any test, fails the run without failing a test.
-  if (!ok && report.numFailedTests === 0) failed += Math.max(1, report.numFailedTestSuites);
+  // Tests of the deployed stack mostly wait for processes of the emulator's: the others run meanwhile. With arguments, what they name.
+  const given = process.argv.slice(2);
+  const parts = given.length > 0 ? [given] : [['--project=account'], ['--project=!account']];
+  const runs = await Promise.all(
+    parts.map(async (args, index) => tests(args, join(out, `report-${index}.json`), index > 0 || parts.length === 1)),
+  );
+  for (const { ok, file, output } of runs) {
+    if (output !== '') process.stdout.write(`\n== tests of the deployed stack\n${output}`);
+    const report = JSON.parse(readFileSync(file, 'utf8')) as Report;
+    passed += report.numPassedTests;
+    failed += report.numFailedTests;
+    skipped += report.numPendingTests + report.numTodoTests;
+    // A file that could not be loaded, or an error outside any test, fails the run without failing a test.
+    if (!ok && report.numFailedTests === 0) failed += Math.max(1, report.numFailedTestSuites);
+  }
 } finally {
   rmSync(out, { recursive: true, force: true });
 }

@@ -82,6 +82,17 @@ export interface Scratch extends AsyncDisposable {
   readonly files: string;
 }
 
+/** Begins to fetch a file by http or https. Refuses addresses that a Dockerfile must not reach (DENIED). */
+export type Download = (
+  url: URL,
+  signal: AbortSignal,
+) => Promise<{
+  readonly status: number;
+  /** Last-Modified, as it was sent. */
+  readonly modified?: string;
+  readonly body: AsyncIterable<Uint8Array> & { destroy(): unknown };
+}>;
+
 export interface StagePorts {
   readonly blobs: Blobs;
   readonly cache: BuildCache;
@@ -92,6 +103,8 @@ export interface StagePorts {
   /** Undefined when the build has no context. */
   readonly context?: () => Promise<ContextSource>;
   readonly roots?: () => Promise<RunRoots>;
+  /** For ADD of URLs. */
+  readonly download: Download;
   /** For what a step must keep on disk for a while: members of archives, files from other layers. */
   readonly scratch: () => Promise<ScratchFolder>;
   /** `--no-cache`: nothing is looked up; what is made is still kept. */

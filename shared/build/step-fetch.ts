@@ -1,6 +1,7 @@
 // ADD of a URL: downloaded once to the side, keyed on its content (F80: never on its time), then a file like any other.
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
+import { STATUS_CODES } from 'node:http';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { SlipwayError } from '../errors.ts';
@@ -10,6 +11,7 @@ import { copyEntries, nameFromUrl } from './copy-entries.ts';
 import { contentDigest, contentParts, looseFile } from './copy-match.ts';
 import { copyTarget } from './copy-target.ts';
 import type { Prepared, StepInput } from './executor.ts';
+import type { StagePorts } from './ports.ts';
 
 /** Docker gives what it downloads this mode. */
 const mode = 0o600;
@@ -20,7 +22,7 @@ export async function prepareFetch({ operation, image, input, ports }: StepInput
   const scratch = await ports.scratch();
   try {
     const file = join(scratch.path, 'download');
-    const { digest, size, mtime } = await download(url, file, checksum, ports.signal);
+    const { digest, size, mtime } = await download(url, file, checksum, ports);
     const matches = [looseFile(name, { digest, size, mode, ...(mtime === undefined ? {} : { mtime }) })];
     const target = copyTarget(operation);
     return {
@@ -53,20 +55,29 @@ interface Downloaded {
   readonly mtime?: number;
 }
 
-async function download(url: string, file: string, checksum: Digest | undefined, signal: AbortSignal): Promise<Downloaded> {
-  let response: Response;
+async function download(
+  url: string,
+  file: string,
+  checksum: Digest | undefined,
+  { download: get, signal }: Pick<StagePorts, 'download' | 'signal'>,
+): Promise<Downloaded> {
+  const failed = (cause: unknown): SlipwayError => {
+    if (signal.aborted) return new SlipwayError('CANCELLED', 'cancelled', { cause });
+    const why = cause instanceof Error ? cause.message : String(cause);
+    return new SlipwayError(cause instanceof SlipwayError ? cause.code : 'UPSTREAM', `failed to load ${url}: ${why}`, { cause });
+  };
+  let response: Awaited<ReturnType<typeof get>>;
   try {
-    response = await fetch(url, { signal, headers: { 'user-agent': 'slipway', 'accept-encoding': 'identity' } });
+    response = await get(new URL(url), signal);
   } catch (cause) {
-    if (signal.aborted) throw new SlipwayError('CANCELLED', 'cancelled', { cause });
-    const reason = cause instanceof Error ? (cause.cause instanceof Error ? cause.cause.message : cause.message) : String(cause);
-    throw new SlipwayError('UPSTREAM', `failed to load ${url}: ${reason}`, { cause });
+    throw failed(cause);
   }
-  if (!response.ok || response.body === null) {
-    await response.body?.cancel();
+  const { status, body, modified } = response;
+  if (status < 200 || status > 299) {
+    body.destroy();
     throw new SlipwayError(
       'UPSTREAM',
-      `failed to load ${url}: the server answered ${response.status} ${response.statusText}`.trimEnd(),
+      `failed to load ${url}: the server answered ${status} ${STATUS_CODES[status] ?? ''}`.trimEnd(),
     );
   }
   const hash = createHash('sha256');
@@ -74,7 +85,7 @@ async function download(url: string, file: string, checksum: Digest | undefined,
   let size = 0;
   try {
     await pipeline(
-      response.body,
+      body,
       async function* (source: AsyncIterable<Uint8Array>) {
         for await (const chunk of source) {
           hash.update(chunk);
@@ -87,8 +98,7 @@ async function download(url: string, file: string, checksum: Digest | undefined,
       { signal },
     );
   } catch (cause) {
-    if (signal.aborted) throw new SlipwayError('CANCELLED', 'cancelled', { cause });
-    throw new SlipwayError('UPSTREAM', `failed to load ${url}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    throw failed(cause);
   }
   const digest: Digest = `sha256:${hash.digest('hex')}`;
   const found =
@@ -98,6 +108,6 @@ async function download(url: string, file: string, checksum: Digest | undefined,
       hint: 'the file changed at its source, or the checksum in the Dockerfile is of another one',
     });
   }
-  const time = Date.parse(response.headers.get('last-modified') ?? '');
+  const time = Date.parse(modified ?? '');
   return { digest, size, ...(Number.isNaN(time) ? {} : { mtime: Math.floor(time / 1000) }) };
 }

@@ -40,10 +40,23 @@ function refuse(hostname: string, address: string): SlipwayError {
   });
 }
 
-/** DENIED for a literal metadata address, and for one of this machine when `from` (the host that led here) is elsewhere. */
-export function checkAddress(hostname: string, from?: string): void {
+const ownAddress = (hostname: string, address: string): SlipwayError =>
+  new SlipwayError(
+    'DENIED',
+    `refused to contact ${hostname === address ? address : `${hostname} (${address})`}: the machine that builds`,
+    {
+      details: { host: hostname, address },
+    },
+  );
+
+/**
+ * DENIED for a literal metadata address, and for one of this machine when `from` (the host that led here) is elsewhere, or when this
+ * machine is nothing to be reached (`thisMachine` false).
+ */
+export function checkAddress(hostname: string, from?: string, thisMachine = true): void {
   const name = bare(hostname);
   if (inList(metadata, name) || inList(unspecified, name)) throw refuse(name, name);
+  if (!thisMachine && isLoopback(name)) throw ownAddress(name, name);
   if (from !== undefined && isLoopback(name) && !isLoopback(from)) {
     throw new SlipwayError('DENIED', `refused: ${from} sends us on to ${name}, an address of this machine`, {
       details: { host: name, from },
@@ -51,20 +64,29 @@ export function checkAddress(hostname: string, from?: string): void {
   }
 }
 
-/** A DNS look-up that refuses names which lead to a metadata address. */
-export const guardedLookup: LookupFunction = (hostname, options, callback) => {
-  dnsLookup(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
-    if (error) {
-      callback(error, '', 0);
-      return;
-    }
-    const bad = addresses.find(({ address }) => inList(metadata, address));
-    if (bad !== undefined) {
-      callback(refuse(hostname, bad.address), '', 0);
-      return;
-    }
-    const [first] = addresses;
-    if (options.all === true) callback(null, addresses);
-    else callback(null, first?.address ?? '', first?.family ?? 0);
-  });
-};
+/** A DNS look-up that refuses names which lead to a metadata address and, with `thisMachine` false, to this machine. */
+export const guardedLookup =
+  (thisMachine: boolean): LookupFunction =>
+  (hostname, options, callback) => {
+    dnsLookup(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
+      if (error) {
+        callback(error, '', 0);
+        return;
+      }
+      const own = thisMachine
+        ? undefined
+        : addresses.find(({ address }) => inList(loopback, address) || inList(unspecified, address));
+      if (own !== undefined) {
+        callback(ownAddress(hostname, own.address), '', 0);
+        return;
+      }
+      const bad = addresses.find(({ address }) => inList(metadata, address));
+      if (bad !== undefined) {
+        callback(refuse(hostname, bad.address), '', 0);
+        return;
+      }
+      const [first] = addresses;
+      if (options.all === true) callback(null, addresses);
+      else callback(null, first?.address ?? '', first?.family ?? 0);
+    });
+  };

@@ -45,6 +45,8 @@ export interface HttpOptions {
   readonly connection?: number;
   /** Milliseconds within which the answer to a GET or HEAD must begin, which takes a registry no work to speak of. Default: 20 s. */
   readonly answer?: number;
+  /** False where nothing on this machine may be reached: a function's runtime listens there. Default: true. */
+  readonly thisMachine?: boolean;
   /** Where proxies are named. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
@@ -87,7 +89,7 @@ export class HttpClient implements Disposable {
 
   constructor(options: HttpOptions) {
     this.#options = options;
-    const direct = { keepAlive: true, maxSockets: 16, lookup: guardedLookup };
+    const direct = { keepAlive: true, maxSockets: 16, lookup: guardedLookup(options.thisMachine ?? true) };
     const shared = options.env === undefined ? direct : { ...direct, proxyEnv: options.env as NodeJS.ProcessEnv };
     this.#directPlain = new Agent(direct);
     this.#directTls = new TlsAgent({ ...direct, rejectUnauthorized: false });
@@ -135,7 +137,7 @@ export class HttpClient implements Disposable {
 
   async #follow(outgoing: Outgoing): Promise<Incoming> {
     let { url, headers = {} } = outgoing;
-    checkAddress(url.hostname);
+    checkAddress(url.hostname, undefined, this.#options.thisMachine);
     for (let hops = 0; ; hops++) {
       const answer = await this.#once({ ...outgoing, url, headers });
       const { location } = answer.headers;
@@ -163,7 +165,7 @@ export class HttpClient implements Disposable {
     if (from.protocol === 'https:' && next.protocol === 'http:') {
       throw new SlipwayError('DENIED', `${from.host} redirects from HTTPS to plain HTTP (${next.host})`);
     }
-    checkAddress(next.hostname, from.hostname);
+    checkAddress(next.hostname, from.hostname, this.#options.thisMachine);
     return next;
   }
 

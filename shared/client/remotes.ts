@@ -6,6 +6,8 @@ import { RegistryClient } from './registry-client.ts';
 export interface Remotes extends Disposable {
   /** `path` matters where config.json has logins for parts of a host. */
   registry(host: string, path: string): RegistryClient;
+  /** What all of them go through. */
+  readonly http: HttpClient;
 }
 
 export interface RemotesOptions {
@@ -23,6 +25,7 @@ export function openRemotes({ env, now, version, http: extra = {} }: RemotesOpti
   const http = new HttpClient({ userAgent: `slipway/${version}`, env, insecure, ...extra });
   const clients = new Map<string, RegistryClient>();
   return {
+    http,
     registry(host, path) {
       const key = `${host}/${path}`;
       const known = clients.get(key);

@@ -1,9 +1,11 @@
 // What a runner does with a job: takes it, executes the stage, hands over what RUN made, says how it ended. Everything it holds is in one
 // folder; everything it knows of the home is the job's ticket.
+
 import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { downloads } from '../build/downloads.ts';
 import { executeStage } from '../build/executor.ts';
 import { meteredLog } from '../build/metered-log.ts';
 import { overlayRoots } from '../build/overlay-roots.ts';
@@ -11,6 +13,7 @@ import type { Plan } from '../build/plan.ts';
 import type { ContextSource, RunRoots, ScratchFolder } from '../build/ports.ts';
 import type { StageImage } from '../build/stage-image.ts';
 import { storedLayers } from '../build/stored-layers.ts';
+import { HttpClient } from '../client/http.ts';
 import { ContextStore } from '../context/context-store.ts';
 import { Meter, metered } from '../cost/meter.ts';
 import { errnoOf, errorDocument, isCode, SlipwayError } from '../errors.ts';
@@ -182,6 +185,8 @@ async function execute(
   const blobs = remote as unknown as Blobs & RemoteBlobs;
   const table = SqliteTable.open(join(root, 'runner.db'), { now: () => clock() / 1000 });
   await using pool = new CompressPool(options.threads);
+  // Nothing of a runner's own machine is for a Dockerfile: the server of its hooks is there.
+  using web = new HttpClient({ userAgent: `slipway/${options.version}`, thisMachine: false });
   try {
     const records = new LayerRecords(table, blobs);
     const sources = new Map<number | string, StageImage>(
@@ -217,6 +222,7 @@ async function execute(
         layers,
         clock,
         scratch,
+        download: downloads(web),
         signal,
         log: meteredLog(log.log),
         cache: new RemoteCache({ client, blobs: remote, records, table }),

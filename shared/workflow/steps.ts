@@ -7,7 +7,7 @@ import { executeStage, type StageInput } from '../build/executor.ts';
 import { finishBuild } from '../build/finish.ts';
 import { meteredLog } from '../build/metered-log.ts';
 import type { PlannedStage } from '../build/plan.ts';
-import type { ContextSource, LayerStore, ScratchFolder } from '../build/ports.ts';
+import type { ContextSource, Download, LayerStore, ScratchFolder } from '../build/ports.ts';
 import { type PreparedBuild, prepareBuild } from '../build/prepare.ts';
 import type { BuildRequest } from '../build/request.ts';
 import type { StageImage } from '../build/stage-image.ts';
@@ -34,6 +34,7 @@ export interface WorkflowPorts {
   readonly layers: LayerStore;
   readonly layerRecords: LayerRecords;
   readonly scratch: () => Promise<ScratchFolder>;
+  readonly download: Download;
   /** Fetches an image into the home. */
   readonly pull: (name: string, platform: Platform, signal: AbortSignal) => Promise<void>;
   /** Opens the context of a request that has one. */
@@ -280,6 +281,7 @@ function executeHere(
     layers: ports.layers,
     clock: ports.clock,
     scratch: ports.scratch,
+    download: ports.download,
     cache: cacheOf(id, input, request, ports, (key) => settleClaim(id, stage.index, key, plan.epoch, ports, signal)),
     log: meteredLog(log, stage.index),
     signal,

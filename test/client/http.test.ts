@@ -61,9 +61,32 @@ test('what counts as this machine', () => {
   for (const name of ['localhost.example', '128.0.0.1', '127.0.0.1.example', '[::2]', '']) expect(isLoopback(name)).toBe(false);
 });
 
+test.each(['127.0.0.1', 'localhost', 'x.localhost', '[::1]', '[::ffff:127.0.0.1]'])(
+  '%s is refused where this machine is nothing to be reached',
+  (host) => expect(() => checkAddress(host, undefined, false)).toThrow(expect.objectContaining({ code: 'DENIED' })),
+);
+
+test('a name that leads to this machine is refused there, too', async () => {
+  const error = await new Promise((resolve) => guardedLookup(false)('localhost', {}, resolve));
+  expect(error).toMatchObject({ code: 'DENIED', message: expect.stringContaining('the machine that builds') });
+});
+
+test('a client that may not reach this machine sends nothing there', async () => {
+  const { server, url, seen } = await proxy();
+  using http = new HttpClient({ userAgent: 'test', thisMachine: false, delays: [] });
+  await expect(http.send({ method: 'GET', url: new URL(url) })).rejects.toMatchObject({ code: 'DENIED' });
+  const named = new URL(url);
+  named.hostname = 'localhost';
+  await expect(http.send({ method: 'GET', url: named })).rejects.toMatchObject({ code: 'DENIED' });
+  expect(seen).toEqual([]);
+  server.close();
+});
+
 test('a look-up gives what the system gives', async () => {
-  const one = await new Promise((resolve) => guardedLookup('localhost', { family: 4 }, (_, address) => resolve(address)));
+  const one = await new Promise((resolve) => guardedLookup(true)('localhost', { family: 4 }, (_, address) => resolve(address)));
   expect(one).toBe('127.0.0.1');
-  const all = await new Promise((resolve) => guardedLookup('localhost', { all: true }, (_, addresses) => resolve(addresses)));
+  const all = await new Promise((resolve) =>
+    guardedLookup(true)('localhost', { all: true }, (_, addresses) => resolve(addresses)),
+  );
   expect(all).toContainEqual({ address: '127.0.0.1', family: 4 });
 });

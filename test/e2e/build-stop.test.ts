@@ -86,7 +86,8 @@ describe.skipIf(why !== undefined && !process.env.CI)(`stopping builds${why ? ` 
     const { ended } = await stopped(command(slow), { SLIPWAY_HOME: lab.home }, ' started\n', 'SIGKILL');
     expect(ended).toBe('SIGKILL');
     await until(() => processesWith(lab.home).length === 0, 'all processes are gone');
-    expect(await readdir(join(lab.home, 'run'))).toHaveLength(1);
+    // The step's folder, and the file that said that a command was at work.
+    expect(await readdir(join(lab.home, 'run'))).toHaveLength(2);
     await works();
   });
 

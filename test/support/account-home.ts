@@ -66,6 +66,7 @@ export async function accountHome(options: AccountOptions = {}) {
       layerRecords,
       layers: storedLayers({ blobs, records: layerRecords, pool, scratch }),
       scratch,
+      download: async (url) => Promise.reject(new SlipwayError('UPSTREAM', `${url.host}: no web in this test`)),
       pull: options.pull ?? (async (name) => Promise.reject(new SlipwayError('NOT_FOUND', `${name}: not found`))),
       contexts,
       process,
