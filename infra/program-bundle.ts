@@ -15,7 +15,7 @@ import type { Metafile } from 'esbuild';
 const root = join(import.meta.dirname, '..');
 
 /** What goes with a program besides what it imports. */
-const companions: Readonly<Record<string, readonly string[]>> = { runner: ['Dockerfile'] };
+const companions: Readonly<Record<string, readonly string[]>> = { runner: ['Dockerfile', 'install-node.sh'] };
 
 export interface ProgramAsset {
   readonly path: string;

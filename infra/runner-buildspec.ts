@@ -10,17 +10,16 @@ const withheld = [
 ];
 
 const commands = [
-  // Images have most of it; Node's version of the image is not ours to choose.
+  // Images have most of it.
   `missing=
-for tool in ip iptables unshare nsenter setpriv mount getfattr setfattr tar; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
-node=$(command -v node-24 || command -v node || true)
-if [ -z "$node" ] || ! "$node" -e 'process.exit(process.versions.node.split(".")[0] >= 24 ? 0 : 1)'; then node=node-24; fi
-command -v "$node" >/dev/null || missing="$missing $node"
-[ -z "$missing" ] || dnf install -y -q --setopt=install_weak_deps=False nodejs24 iproute iptables-legacy util-linux attr tar`,
+for tool in ip iptables unshare nsenter setpriv mount getfattr setfattr tar gzip; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
+[ -z "$missing" ] || dnf install -y -q --setopt=install_weak_deps=False iproute iptables-legacy util-linux attr tar gzip`,
   `program=$(mktemp -d)
 curl -fsS --retry 5 --retry-all-errors -o "$program/runner.zip" "$SLIPWAY_RUNNER_PROGRAM"
 unzip -q "$program/runner.zip" -d "$program"
 rm "$program/runner.zip"`,
+  // Not just any Node that the image has.
+  `node=$(sh "$program/install-node.sh" "$program/node")`,
   `env ${withheld.map((name) => `-u ${name}`).join(' ')} "$node" "$program/handler.js"`,
 ];
 

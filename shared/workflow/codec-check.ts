@@ -29,11 +29,7 @@ export function codecWarning(where: 'runner' | 'function', { own, home }: Codecs
   if (own === home) return undefined;
   const [who, layers, cure] =
     where === 'runner'
-      ? [
-          'the runner',
-          'layers of RUN',
-          'give runners the Node that package.json names (functions/runner/Dockerfile, infra/runner-buildspec.ts)',
-        ]
+      ? ['the runner', 'layers of RUN', 'let functions/runner/install-node.sh choose its Node']
       : ['this function', 'layers of COPY, ADD and WORKDIR', 'use a release of Slipway whose Node has the zlib of Lambda’s'];
   return {
     rule: codecRule,

@@ -15,14 +15,41 @@ import { type FakeServices, fakeServices } from '../support/fake-runner-services
 import { jobHost } from '../support/job-host.ts';
 import type { Machine } from '../support/machine.ts';
 import { internetAddress } from '../support/machine-process.ts';
+import { type NodeRegistry, nodeRegistry } from '../support/node-registry.ts';
 import { whyNoRoot } from '../support/roots.ts';
 import { scratch } from '../support/scratch.ts';
 
 const why = whyNoRoot('busybox') ?? whyNoAmazonLinux();
 const long = 600_000;
 
+const root = join(import.meta.dirname, '../..');
+const version = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { dependencies: { node: string } }).dependencies
+  .node;
+const architecture = process.arch === 'arm64' ? 'arm64' : 'x64';
+const tarball = `/node-linux-${architecture}/-/node-linux-${architecture}-${version}.tgz`;
+const npm = (folder: string): Promise<NodeRegistry> => nodeRegistry(folder, `node-linux-${architecture}`, version);
+
+test('the Node that runners install is what npm has of that version, for either architecture', async () => {
+  const text = readFileSync(join(root, 'functions/runner/install-node.sh'), 'utf8');
+  for (const name of ['x64', 'arm64']) {
+    const { stdout } = await must(['npm', 'view', '--silent', `node-linux-${name}@${version}`, 'dist.integrity']);
+    const [algorithm, sum = ''] = stdout.trim().split('-');
+    expect({ algorithm, sum: Buffer.from(sum, 'base64').toString('hex') }).toEqual({
+      algorithm: 'sha512',
+      sum: new RegExp(`^${name}=(.*)$`, 'm').exec(text)?.[1],
+    });
+  }
+});
+
 /** A build with RUN on a machine whose programs are those of a container of `image`, which is in `archive`. */
-async function buildIn(folder: string, archive: string, image: string, program: string, platform: string) {
+async function buildIn(
+  folder: string,
+  archive: string,
+  image: string,
+  program: string,
+  platform: string,
+  env: Readonly<Record<string, string>> = {},
+) {
   const at = (name: string): string => join(folder, name);
   const store = [
     ...['--root', at('root'), '--runroot', at('run'), '--tmpdir', at('tmp')],
@@ -46,7 +73,7 @@ async function buildIn(folder: string, archive: string, image: string, program: 
   try {
     await using account = await accountHome();
     await using host = await jobHost(account);
-    await using services: FakeServices = await fakeServices(program, { start });
+    await using services: FakeServices = await fakeServices(program, { start, env });
     await loadArchive(account.fresh(), createReadStream((await busyboxImage()).archive));
     const command = `nslookup packages.test && grep . /etc/resolv.conf && printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc ${internetAddress} 80 >/made && tail -n 1 /made`;
     const text = `FROM ${busyboxReference}\nRUN ${command}\n`;
@@ -57,7 +84,10 @@ async function buildIn(folder: string, archive: string, image: string, program: 
       await launcher.stop(id, stage);
     });
     expect(build.failure).toBeUndefined();
-    const said = (await eventsOf(account, build.id)).flatMap((e) => (e.type === 'log' ? [e.text] : [])).join('');
+    const events = await eventsOf(account, build.id);
+    const said = events.flatMap((e) => (e.type === 'log' ? [e.text] : [])).join('');
+    // Of another zlib, above all: the Node is ours.
+    expect(events.filter((e) => e.type === 'warning')).toEqual([]);
     expect(said).toContain('nameserver 192.0.2.1');
     expect(said).toContain('the internet');
     expect(services.all().map((runner) => runner.machine.hits)).toEqual([[]]);
@@ -81,9 +111,11 @@ test.skipIf(why)(
     bundleProgram('runner', program);
 
     expect(await cli(['load', '-i', at('base.tar')], { home })).toMatchObject({ code: 0 });
-    const args = ['build', '-q', '-t', 'localhost/slipway-runner:test', '--build-arg', `BASE=${amazonLinuxReference}`, program];
-    const built = await cli(args, { home });
+    await using packages = await npm(at('npm'));
+    const given = [`BASE=${amazonLinuxReference}`, `SLIPWAY_NPM_REGISTRY=${packages.url}`].flatMap((arg) => ['--build-arg', arg]);
+    const built = await cli(['build', '-q', '-t', 'localhost/slipway-runner:test', ...given, program], { home });
     expect({ code: built.code, err: built.err }).toEqual({ code: 0, err: '' });
+    expect(packages.asked).toEqual([tarball]);
     // Lambda builds it without arguments.
     expect(readFileSync(join(program, 'Dockerfile'), 'utf8')).toMatch(
       /^ARG BASE=public\.ecr\.aws\/lambda\/microvms:al2023-minimal$/m,
@@ -92,7 +124,7 @@ test.skipIf(why)(
     const inspected = await cli(['inspect', 'localhost/slipway-runner:test'], { home });
     const [{ Config }] = JSON.parse(inspected.out) as [{ readonly Config: Readonly<Record<string, unknown>> }];
     expect(Config).toMatchObject({
-      Entrypoint: ['node-24', '/opt/slipway/handler.js'],
+      Entrypoint: ['/opt/slipway/slipway-node', '/opt/slipway/handler.js'],
       ExposedPorts: { '9000/tcp': {} },
       Volumes: { '/var/lib/slipway-runner': {} },
     });
@@ -110,9 +142,12 @@ test.skipIf(why)(
     await amazonLinux(at('base.tar'), codebuildReference);
     mkdirSync(at('program'));
     bundleProgram('runner', at('program'));
-    const [said] = await buildIn(folder.path, at('base.tar'), codebuildReference, at('program'), 'linux/amd64');
-    for (const name of ['nodejs24', 'iproute', 'iptables-legacy', 'util-linux', 'attr', 'tar'])
+    await using packages = await npm(at('npm'));
+    const env = { SLIPWAY_NPM_REGISTRY: packages.url };
+    const [said] = await buildIn(folder.path, at('base.tar'), codebuildReference, at('program'), 'linux/amd64', env);
+    for (const name of ['iproute', 'iptables-legacy', 'util-linux', 'attr', 'tar', 'gzip'])
       expect(said).toContain(`Installed: ${name}`);
+    expect(packages.asked).toEqual([tarball]);
     expect(said).toContain('"job":"done"');
   },
   long,

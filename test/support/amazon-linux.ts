@@ -18,7 +18,7 @@ import { busyboxRoot } from './roots.ts';
 import { scratch } from './scratch.ts';
 
 export const amazonLinuxReference = 'localhost/amazonlinux:fake';
-/** The same with what CodeBuild's images have and runners need besides packages: curl. Busybox has unzip. */
+/** The same with what CodeBuild's images have and runners need besides packages: curl and the C++ library. Busybox has unzip. */
 export const codebuildReference = 'localhost/codebuild:fake';
 
 /** Package: names in it, and where this machine has them. */
@@ -28,6 +28,8 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   'util-linux': ['unshare', 'nsenter', 'setpriv', 'mount'],
   attr: ['getfattr', 'setfattr'],
   tar: ['tar'],
+  gzip: ['gzip'],
+  'curl-minimal': ['curl'],
 };
 
 const where = (name: string): string | undefined =>
@@ -36,22 +38,28 @@ const where = (name: string): string | undefined =>
 /** Why the stand-in cannot be made here, or undefined. For `test.skipIf(...)`; with CI set, missing tools are failures instead. */
 export function whyNoAmazonLinux(): string | undefined {
   if (process.getuid?.() !== 0) return 'needs root';
-  const missing = [...Object.values(packages).flat(), 'bash', 'curl', 'podman', 'runc', 'zip'].filter(
+  const missing = [...Object.values(packages).flat(), 'bash', 'podman', 'runc', 'zip'].filter(
     (name) => where(name) === undefined,
   );
   return missing.length === 0 || process.env.CI ? undefined : `needs ${missing.join(', ')}`;
 }
 
-/** A program under a name, with the libraries that it loads at start. */
-function install(program: string, as: string, root: string): void {
-  const copy = (from: string, to: string): void => {
-    if (existsSync(to)) return;
-    mkdirSync(dirname(to), { recursive: true });
-    copyFileSync(realpathSync(from), to);
-  };
-  copy(program, join(root, as));
+function copy(from: string, to: string): void {
+  if (existsSync(to)) return;
+  mkdirSync(dirname(to), { recursive: true });
+  copyFileSync(realpathSync(from), to);
+}
+
+/** The libraries that a program loads at start. */
+function installLibraries(program: string, root: string): void {
   const loaded = execFileSync('ldd', [program], { encoding: 'utf8' });
   for (const [, library = ''] of loaded.matchAll(/(\/\S+) \(0x/g)) copy(library, join(root, library));
+}
+
+/** A program under a name, with its libraries. */
+function install(program: string, as: string, root: string): void {
+  copy(program, join(root, as));
+  installLibraries(program, root);
 }
 
 /** As sh has it; prints what it does, as the real one. */
@@ -83,7 +91,7 @@ export async function amazonLinux(to: string, reference: string = amazonLinuxRef
       install(program, join('usr', tool.startsWith('ip') ? 'sbin' : 'bin', tool), join(root, 'repository', name));
     }
   }
-  install(process.execPath, 'usr/bin/node-24', join(root, 'repository/nodejs24'));
+  installLibraries(process.execPath, join(root, 'repository/libstdc++'));
   // What iptables loads by name when it is asked for a match or a target.
   const extensions = '/usr/lib/x86_64-linux-gnu/xtables';
   if (existsSync(extensions)) {
@@ -98,7 +106,10 @@ export async function amazonLinux(to: string, reference: string = amazonLinuxRef
   symlinkSync('/usr/bin/bash', join(root, 'bin/sh'));
   if (!existsSync(join(root, 'run'))) mkdirSync(join(root, 'run'));
   if (!existsSync(join(root, 'var/run'))) symlinkSync('/run', join(root, 'var/run'));
-  if (reference === codebuildReference) install(where('curl') ?? 'curl', 'usr/bin/curl', root);
+  if (reference === codebuildReference) {
+    install(where('curl') ?? 'curl', 'usr/bin/curl', root);
+    installLibraries(process.execPath, root);
+  }
   const layer = join(folder.path, 'layer.tar');
   await layerOf(root, layer);
   const config = { Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'], Cmd: ['sh'] };
