@@ -13,7 +13,7 @@ const project = (name: string, include: string[], extra: Record<string, unknown>
 const sharing = { isolate: false, testTimeout: 60_000, hookTimeout: 60_000 };
 
 /** Start the program of a runner again and again, and wait for it: not part of `npm run check`. */
-const withRunners = ['test/workflow/{credentials,recovery,runner}.test.ts'];
+const withRunners = ['test/workflow/{credentials,recovery,runner}.test.ts', 'test/e2e/runner-*.test.ts'];
 
 const overTheWire = ['test/contract/*{aws,s3,dynamo}*.test.ts'];
 
@@ -29,7 +29,7 @@ export default defineConfig({
         ],
         ...sharing,
       }),
-      project('runners', withRunners, { testTimeout: 120_000, hookTimeout: 120_000 }),
+      project('runners', withRunners, { testTimeout: 120_000, hookTimeout: 120_000, fileParallelism: false }),
       project('contract', ['test/contract/**/*.test.ts'], {
         exclude: ['node_modules/**', ...overTheWire],
         ...sharing,
@@ -44,7 +44,12 @@ export default defineConfig({
       project('infra', ['test/infra/**/*.test.ts'], { testTimeout: 120_000, hookTimeout: 120_000 }),
       // Deploys the stack to a local AWS of its own: half a minute before the first test.
       project('account', ['test/account/**/*.test.ts'], { testTimeout: 120_000, hookTimeout: 180_000, fileParallelism: false }),
-      project('e2e', ['test/e2e/**/*.test.ts'], { testTimeout: 300_000, hookTimeout: 300_000, fileParallelism: false }),
+      project('e2e', ['test/e2e/**/*.test.ts'], {
+        exclude: ['node_modules/**', ...withRunners],
+        testTimeout: 300_000,
+        hookTimeout: 300_000,
+        fileParallelism: false,
+      }),
     ],
   },
 });

@@ -44,6 +44,8 @@ interface Report {
   readonly numFailedTestSuites: number;
 }
 
+const waiting = ['account', 'runners'];
+
 const out = mkdtempSync(join(tmpdir(), 'slipway-test-'));
 let failed = 0;
 let passed = 0;
@@ -58,14 +60,15 @@ try {
     if (run(title, command, args)) passed += 1;
     else failed += 1;
   }
-  // Tests of the deployed stack mostly wait for processes of the emulator's: the others run meanwhile. With arguments, what they name.
+  // Tests of the deployed stack and of runners mostly wait for other processes: the others run meanwhile. With arguments, what they name.
   const given = process.argv.slice(2);
-  const parts = given.length > 0 ? [given] : [['--project=account'], ['--project=!account']];
+  const parts =
+    given.length > 0 ? [given] : [waiting.map((name) => `--project=${name}`), waiting.map((name) => `--project=!${name}`)];
   const runs = await Promise.all(
     parts.map(async (args, index) => tests(args, join(out, `report-${index}.json`), index > 0 || parts.length === 1)),
   );
   for (const { ok, file, output } of runs) {
-    if (output !== '') process.stdout.write(`\n== tests of the deployed stack\n${output}`);
+    if (output !== '') process.stdout.write(`\n== tests of the deployed stack and of runners\n${output}`);
     const report = JSON.parse(readFileSync(file, 'utf8')) as Report;
     passed += report.numPassedTests;
     failed += report.numFailedTests;
