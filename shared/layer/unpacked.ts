@@ -9,18 +9,16 @@
 //   <root>/removing        the lock of who removes
 //
 // A directory appears under its name by one rename, with its marker in it, so it is never half visible; of two processes that make the
-// same one, the second discards its own. What was made before the machine last started is not trusted, unless it was synced: after a
-// crash a renamed directory can hold files without their content.
+// same one, the second discards its own. What was made before the machine last started is not trusted: after a crash a renamed directory
+// can hold files without their content.
 //
 // A directory that some process has mounted or reads must not be removed. Whoever works with one says so first, and looks for its marker
 // then; whoever removes one takes the marker away first, and looks for those who work with it then. So one of the two sees the other. Who
 // finds a directory without its marker in the way of its own waits for the lock: it is either gone then, or has its marker again.
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { errnoOf, SlipwayError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Blobs, Options } from '../store/blobs.ts';
@@ -59,7 +57,6 @@ const lockPause = 5;
 interface Marker {
   readonly diffId: Digest;
   readonly boot: string;
-  readonly synced?: true;
   /** Directories that the layer implies, with the attributes they were given. */
   readonly implied?: readonly string[];
 }
@@ -197,20 +194,6 @@ export class UnpackedLayers {
     return [...found].sort();
   }
 
-  /** Writes everything to disk (`sync -f`), after which it is trusted across restarts of the machine. */
-  async settle(): Promise<void> {
-    const names = this.#names().filter((name) => {
-      const marker = this.#marker(name);
-      return marker !== undefined && marker.synced === undefined;
-    });
-    if (names.length === 0) return;
-    await promisify(execFile)('sync', ['-f', this.#options.root]);
-    for (const name of names) {
-      const marker = this.#marker(name);
-      if (marker !== undefined) this.#mark(join(this.#options.root, name), { ...marker, synced: true });
-    }
-  }
-
   async #once(name: string, make: () => Promise<string>): Promise<string> {
     const known = this.#making.get(name);
     if (known !== undefined) return known.catch(() => this.#once(name, make));
@@ -305,7 +288,7 @@ export class UnpackedLayers {
     }
     try {
       const marker = JSON.parse(text) as Marker;
-      return marker.synced === true || marker.boot === this.#boot ? marker : undefined;
+      return marker.boot === this.#boot ? marker : undefined;
     } catch {
       // Cut off by a crash: as untrusted as the rest of it.
       return undefined;
