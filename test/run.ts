@@ -44,7 +44,7 @@ interface Report {
   readonly numFailedTestSuites: number;
 }
 
-const waiting = ['account', 'runners'];
+const waiting = ['account', 'runners', 'infra'];
 
 const out = mkdtempSync(join(tmpdir(), 'slipway-test-'));
 let failed = 0;
@@ -60,7 +60,7 @@ try {
     if (run(title, command, args)) passed += 1;
     else failed += 1;
   }
-  // Tests of the deployed stack and of runners mostly wait for other processes: the others run meanwhile. With arguments, what they name.
+  // Tests of the stack and of runners mostly wait for other processes: the others run meanwhile. With arguments, what they name.
   const given = process.argv.slice(2);
   const parts =
     given.length > 0 ? [given] : [waiting.map((name) => `--project=${name}`), waiting.map((name) => `--project=!${name}`)];
@@ -68,7 +68,7 @@ try {
     parts.map(async (args, index) => tests(args, join(out, `report-${index}.json`), index > 0 || parts.length === 1)),
   );
   for (const { ok, file, output } of runs) {
-    if (output !== '') process.stdout.write(`\n== tests of the deployed stack and of runners\n${output}`);
+    if (output !== '') process.stdout.write(`\n== tests of the stack and of runners\n${output}`);
     const report = JSON.parse(readFileSync(file, 'utf8')) as Report;
     passed += report.numPassedTests;
     failed += report.numFailedTests;
