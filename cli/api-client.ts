@@ -77,6 +77,11 @@ export class Api {
   /** Events as they come. An event `{error: {...}}` is thrown. */
   async *events<T>(method: string, path: string, value?: unknown, body?: AsyncIterable<Uint8Array>): AsyncGenerator<T> {
     const response = await this.send(method, path, body ?? (value === undefined ? null : Buffer.from(JSON.stringify(value))));
+    yield* this.eventsOf<T>(response);
+  }
+
+  /** The events in an answer. */
+  async *eventsOf<T>(response: ApiResponse): AsyncGenerator<T> {
     for await (const event of readLines(response.body)) {
       if (typeof event === 'object' && event !== null && 'error' in event) throw errorFrom(event.error, 500);
       yield event as T;

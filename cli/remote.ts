@@ -116,6 +116,16 @@ export class Remote implements Disposable {
     return this.#scopes.size > before;
   }
 
+  /**
+   * The login that is kept here for another registry, to be sent along to this endpoint. None where it would cross a network unprotected,
+   * and none of the endpoint's own.
+   */
+  async loginFor(host: string, path: string): Promise<Credentials | undefined> {
+    const { url } = this.endpoint;
+    if (host === new URL(url).host || !isProtected(url, this.#env)) return undefined;
+    return await dockerCredentials(host, path, { env: this.#env });
+  }
+
   /** What to keep after a login that was good: a token that stands for the password, where the server gives one. */
   identity(signal: AbortSignal): Promise<string | undefined> {
     return this.#tokens.identity(signal);
@@ -211,11 +221,16 @@ async function* read(body: IncomingMessage, url: URL, signal: AbortSignal | unde
   }
 }
 
-/** DENIED for a login that would cross a network unprotected. */
-export function checkProtected(url: string, env: RemoteOptions['env']): void {
+function isProtected(url: string, env: RemoteOptions['env']): boolean {
   const { protocol, hostname, host } = new URL(url);
   const named = (env.SLIPWAY_INSECURE_REGISTRIES ?? '').split(',').map((name) => name.trim());
-  if (protocol === 'https:' || isLoopback(hostname) || named.includes(host) || named.includes(hostname)) return;
+  return protocol === 'https:' || isLoopback(hostname) || named.includes(host) || named.includes(hostname);
+}
+
+/** DENIED for a login that would cross a network unprotected. */
+export function checkProtected(url: string, env: RemoteOptions['env']): void {
+  if (isProtected(url, env)) return;
+  const { host } = new URL(url);
   throw new SlipwayError('DENIED', `refused to send a login to ${host} over plain HTTP`, {
     hint: 'Use https, or name the host in SLIPWAY_INSECURE_REGISTRIES if the network is yours.',
   });

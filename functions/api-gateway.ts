@@ -12,7 +12,7 @@ import { bodyLimit, callOf, type GatewayEvent, type GatewayResult } from './gate
 const answerLimit = 2_500_000;
 
 /** Streams of which a part is a whole answer: lines with numbers, after which to go on. */
-const partial = /^\/api\/v1\/builds\/[^/]+\/events$/;
+const partial = /^\/api\/v1\/(builds|transfers)\/[^/]+\/events$/;
 
 /** What a call is counted by: whose it is, and whether nothing may be left for later. */
 export type Around = (method: string, path: string, answer: () => Promise<GatewayResult>) => Promise<GatewayResult>;

@@ -18,6 +18,8 @@ export interface ProgramProps {
   readonly timeout: Duration;
   readonly environment: Readonly<Record<string, string>>;
   readonly logRetention: RetentionDays;
+  /** How it is invoked asynchronously, where it is. */
+  readonly asynchronous?: { readonly retryAttempts: number; readonly maxEventAge: Duration };
   /** MiB of /tmp. 512 when absent. */
   readonly disk?: number;
 }
@@ -44,6 +46,7 @@ export class Program extends Construct {
       environment: { ...props.environment },
       ...(props.disk === undefined ? {} : { ephemeralStorageSize: Size.mebibytes(props.disk) }),
     });
+    if (props.asynchronous !== undefined) this.function.configureAsyncInvoke({ ...props.asynchronous });
     logGroup.grantWrite(role);
   }
 }

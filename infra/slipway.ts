@@ -12,6 +12,7 @@ import { Monitoring } from './monitoring.ts';
 import { RegistryApi } from './registry-api.ts';
 import { Runners, type RunnersProps } from './runners.ts';
 import { Storage, type StorageProps } from './storage.ts';
+import { Transfers } from './transfers.ts';
 import { UploadHost, type UploadHostChoice } from './upload-host.ts';
 
 export interface SlipwayProps {
@@ -60,6 +61,7 @@ export class Slipway extends Construct {
   readonly front: Front;
   readonly runners: Runners;
   readonly builds: BuildWorkflow;
+  readonly transfers: Transfers;
   readonly monitoring: Monitoring;
   /** Absent where nothing is collected. */
   readonly collection: Collection | undefined;
@@ -125,6 +127,13 @@ export class Slipway extends Construct {
       ...(props.prices === undefined ? {} : { prices: props.prices }),
     });
 
+    this.transfers = new Transfers(this, 'Transfers', {
+      storage: this.storage,
+      api: this.builds.api,
+      environment: { SLIPWAY_PLATFORM: props.platform ?? 'linux/arm64', ...environment },
+      logRetention,
+    });
+
     const { collection = {} } = props;
     this.collection =
       collection === false
@@ -173,6 +182,7 @@ export class Slipway extends Construct {
         Token: token,
         Authorizer: authorizer,
         Accounts: this.accounts,
+        Transfer: this.transfers.program,
         ...(this.collection === undefined ? {} : { Collection: this.collection.program }),
       },
       builds: this.builds,

@@ -26,6 +26,7 @@ const order: readonly (readonly string[])[] = [
   ['auth', 'container'],
   ['client'],
   ['build'],
+  ['transfer'],
   ['registry', 'archive', 'workflow', 'collection'],
   ['api'],
 ];

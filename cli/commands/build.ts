@@ -3,7 +3,6 @@ import { basename, dirname, join, resolve } from 'node:path';
 import type { About } from '../../shared/api/about.ts';
 import type { BuildFacts } from '../../shared/api/builds.ts';
 import type { BuildRequest, ContextRef } from '../../shared/build/request.ts';
-import type { TransferEvent } from '../../shared/client/transfer-events.ts';
 import { errnoOf, isCode, SlipwayError } from '../../shared/errors.ts';
 import type { Api } from '../api-client.ts';
 import type { OpenArchive } from '../build-context.ts';
@@ -377,10 +376,10 @@ async function whereTo(client: Api, remote: Remote | undefined, tags: readonly s
 }
 
 async function push(client: Api, tags: readonly string[], io: Io): Promise<void> {
-  const { transferLines } = await import('../transfer-lines.ts');
+  const [{ transferLines }, { carriedOut }] = await Promise.all([import('../transfer-lines.ts'), import('../transfer.ts')]);
   // Standard output is for the image's ID.
   const lines = transferLines({ ...io, stdout: io.stderr });
   for (const reference of tags) {
-    for await (const event of client.events<TransferEvent>('POST', '/api/v1/images/push', { reference })) await lines.show(event);
+    await carriedOut(client, 'push', { reference }, io, (event) => lines.show(event));
   }
 }

@@ -12,7 +12,10 @@ tag. Of an image for several platforms, the one for this machine is fetched.
 
 Logins are those of docker (docker login), with its credential helpers. Registries on this machine (localhost, 127.0.0.1) may speak
 plain HTTP; others only if SLIPWAY_INSECURE_REGISTRIES names them (HOST[:PORT], separated by commas). HTTPS_PROXY, HTTP_PROXY and
-NO_PROXY are honoured.`,
+NO_PROXY are honoured.
+
+With an account (SLIPWAY_ENDPOINT) the account fetches the image, by itself: Ctrl-C stops it. Your login for that registry goes along for
+this one pull, over HTTPS only, and is not kept. An image for several platforms is then fetched for the account's own.`,
   examples: [
     ['slipway pull debian:12', 'From Docker Hub'],
     ['slipway pull --platform linux/arm64 registry.example.com/team/app:1.2', 'Another platform, from a registry of your own'],
@@ -26,12 +29,11 @@ NO_PROXY are honoured.`,
   },
   args: { min: 1, max: 1 },
   async run({ args, options, ...call }) {
-    for await (const done of transfer('pull', args[0] as string, options, call)) {
-      if (options.quiet !== true) {
-        await print(call.io, `Status: ${done.fresh ? 'Downloaded newer image for' : 'Image is up to date for'} ${done.name}`);
-      }
-      await print(call.io, done.canonical);
+    const done = await transfer('pull', args[0] as string, options, call);
+    if (options.quiet !== true) {
+      await print(call.io, `Status: ${done.fresh ? 'Downloaded newer image for' : 'Image is up to date for'} ${done.name}`);
     }
+    await print(call.io, done.canonical);
     return 0;
   },
 });

@@ -10,7 +10,8 @@ export const command = defineCommand({
 it is to have with \`slipway tag IMAGE HOST/PATH:TAG\` first. Layers that the registry has are not sent again, nor are those that it
 has in another repository known here.
 
-Logins, insecure registries and proxies are as with pull (see slipway pull --help).`,
+Logins, insecure registries and proxies are as with pull (see slipway pull --help). With an account (SLIPWAY_ENDPOINT) it is the account
+that sends, one of its own images.`,
   examples: [
     [
       'slipway tag app registry.example.com/team/app:1.2 && slipway push registry.example.com/team/app:1.2',
@@ -26,9 +27,8 @@ Logins, insecure registries and proxies are as with pull (see slipway pull --hel
   },
   args: { min: 1, max: 1 },
   async run({ args, options, ...call }) {
-    for await (const done of transfer('push', args[0] as string, options, call)) {
-      if (options.quiet === true) await print(call.io, done.canonical);
-    }
+    const done = await transfer('push', args[0] as string, options, call);
+    if (options.quiet === true) await print(call.io, done.canonical);
     return 0;
   },
 });

@@ -1,5 +1,6 @@
 // The control API, behind API Gateway: contexts, builds, images. The authorizer has let the call's token pass; here it is read again,
 // because a gateway may be deployed without one.
+import { LambdaClient } from '@aws-sdk/client-lambda';
 import { SFNClient } from '@aws-sdk/client-sfn';
 import { createApi } from '../../shared/api/app.ts';
 import type { ApiFetch } from '../../shared/api/http.ts';
@@ -7,10 +8,13 @@ import type { ApiParts } from '../../shared/api/parts.ts';
 import { tokenAccess } from '../../shared/api/token-access.ts';
 import { BuildRecords } from '../../shared/build/build-records.ts';
 import { oldestBuild } from '../../shared/collection/oldest-build.ts';
+import { oldestTransfer } from '../../shared/collection/oldest-transfer.ts';
 import { TableCatalog } from '../../shared/store/catalog-table.ts';
+import { TransferRecords } from '../../shared/transfer/transfer-records.ts';
 import { apiHandler } from '../api-gateway.ts';
 import { countedBuild } from '../counted-calls.ts';
 import { required } from '../environment.ts';
+import { LambdaTransfers } from '../lambda-transfers.ts';
 import { Metering } from '../metering.ts';
 import { openRemotesOf } from '../remotes.ts';
 import { StepFunctionsBuilds } from '../step-functions-builds.ts';
@@ -41,6 +45,11 @@ async function open(): Promise<ApiFetch> {
     // The gateway hands an answer on when it is whole: what has come so far is told at once.
     gather: 250,
   });
+  const transfers = new LambdaTransfers({
+    client: new LambdaClient({}),
+    function: required(env, 'SLIPWAY_TRANSFER_FUNCTION'),
+    records: new TransferRecords({ table, clock }),
+  });
   const parts: ApiParts = {
     blobs,
     table,
@@ -48,7 +57,8 @@ async function open(): Promise<ApiFetch> {
     clock,
     remotes: async () => openRemotesOf(env),
     builds: async () => builds,
-    atWork: async () => (await oldestBuild(table, clock())) !== undefined,
+    transfers: async () => transfers,
+    atWork: async () => ((await oldestBuild(table, clock())) ?? (await oldestTransfer(table, clock()))) !== undefined,
     archives,
     host: audience,
     contexts: async () => new (await import('../../shared/build/archive-context.ts')).StoredArchives({ blobs, table }),

@@ -3,6 +3,7 @@
 import type { Context } from 'aws-lambda';
 import { collectionParts, lastCollection, runCollection } from '../../shared/collection/collect.ts';
 import { oldestBuild } from '../../shared/collection/oldest-build.ts';
+import { oldestTransfer } from '../../shared/collection/oldest-transfer.ts';
 import { isCode } from '../../shared/errors.ts';
 import { days } from '../environment.ts';
 import { writeLine } from '../log.ts';
@@ -14,6 +15,12 @@ const table = openTable(env);
 const opened = openBlobs(env, table).then((blobs) => collectionParts({ table, blobs, clock }));
 /** Milliseconds that a page may take after the function was asked to end. */
 const reserve = 60_000;
+
+/** Since when builds and transfers under way may rely on what they have seen. */
+async function oldestWork(): Promise<number | undefined> {
+  const began = [await oldestBuild(table, clock()), await oldestTransfer(table, clock())].filter((at) => at !== undefined);
+  return began.length === 0 ? undefined : Math.min(...began);
+}
 
 export async function handler(
   event: { readonly now?: boolean },
@@ -27,7 +34,7 @@ export async function handler(
     const collection = await runCollection(parts, {
       grace: days(env, 'SLIPWAY_COLLECT_AFTER_DAYS'),
       keepBuilds: days(env, 'SLIPWAY_KEEP_BUILDS_DAYS'),
-      oldestWork: () => oldestBuild(table, clock()),
+      oldestWork,
       stop: () => context.getRemainingTimeInMillis() < reserve,
     });
     const answer = { state: collection.done ? 'done' : 'to be continued', ...collection };

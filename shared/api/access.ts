@@ -46,6 +46,10 @@ export function accessOf(caller: Caller): Access {
   };
 }
 
+/** The repositories that the caller may pull from. */
+export const readable = ({ scopes }: Caller): readonly string[] =>
+  scopes.flatMap((scope) => (scope.kind === 'repository' && scope.actions.includes('pull') ? [scope.name] : []));
+
 /** `scope`: what to ask the token endpoint for. */
 export const notCovered = (caller: Caller, scope: string): SlipwayError =>
   new SlipwayError(

@@ -138,7 +138,7 @@ export const loadEvent = z.union([
   errorAnswer,
 ]);
 export const importedImage = z.object({ id: digestText });
-export const transferEvent = z.union([
+const transferEvents = [
   z.object({ kind: z.literal('pulling'), reference: text, path: text }),
   z.object({ kind: z.literal('pushing'), repository: text }),
   z.object({
@@ -152,6 +152,25 @@ export const transferEvent = z.union([
   z.object({ kind: z.literal('pulled'), digest: digestText, image: digestText, fresh: z.boolean() }),
   z.object({ kind: z.literal('pushed'), tag: text, digest: digestText, size: z.number() }),
   z.object({ kind: z.literal('done'), name: text, canonical: text, fresh: z.boolean() }),
-  errorAnswer,
-]);
+] as const;
+export const transferEvent = z.union([...transferEvents, errorAnswer]);
+export const transferLine = z.intersection(
+  z.union([...transferEvents, z.object({ kind: z.literal('failed'), failure: errorDocument })]),
+  z.object(numbered),
+);
+export const startedTransfer = z.object({ id: text });
+export const transferFacts = z.object({
+  id: text,
+  verb: z.enum(['pull', 'push']),
+  reference: text,
+  platform: z.optional(text),
+  allTags: z.optional(z.boolean()),
+  state: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled']),
+  created: milliseconds,
+  started: z.optional(milliseconds),
+  ended: z.optional(milliseconds),
+  cancelRequested: z.optional(milliseconds),
+  by: z.optional(text),
+  failure: z.optional(errorDocument),
+});
 export const nothing = z.object({});

@@ -27,6 +27,7 @@ const subjects: readonly Subject[] = [
   { prefix: '/api/openapi.json', exact: true, load: async (parts) => (await import('./about.ts')).aboutRoutes(parts) },
   { prefix: '/api/v1/images/pull', exact: true, load: async (parts) => (await import('./transfer.ts')).transferRoutes(parts) },
   { prefix: '/api/v1/images/push', exact: true, load: async (parts) => (await import('./transfer.ts')).transferRoutes(parts) },
+  { prefix: '/api/v1/transfers', load: async (parts) => (await import('./transfers.ts')).transfersRoutes(parts) },
   { prefix: '/api/v1/images', load: async (parts) => (await import('./images.ts')).imageRoutes(parts) },
 ];
 

@@ -13,11 +13,12 @@ import type { NumberedEvent } from '../build/stored-log.ts';
 import { checkProject, defaultProject } from '../context/project.ts';
 import { SlipwayError } from '../errors.ts';
 import { withoutHost } from '../oci/reference.ts';
-import { type Access, type Caller, notCovered } from './access.ts';
+import { type Access, notCovered, readable } from './access.ts';
 import { json, ndjson, readJson } from './http.ts';
 import type { ApiParts, ApiTrust } from './parts.ts';
 import { type Route, route } from './router.ts';
 import type { StartRequest } from './start-request.ts';
+import { whole } from './whole-number.ts';
 
 export interface StartedBuild {
   readonly id: string;
@@ -154,9 +155,6 @@ async function checkArchive({ archives }: ApiParts, access: Access, url: string,
   if ((await archives.size(archiveKey(url, archives.bucket, project))) === undefined) throw noArchive(url);
 }
 
-const readable = ({ scopes }: Caller): readonly string[] =>
-  scopes.flatMap((scope) => (scope.kind === 'repository' && scope.actions.includes('pull') ? [scope.name] : []));
-
 type Whose = Pick<BuildRecord, 'by' | 'project'>;
 const projectOf = ({ project }: Whose): string => project ?? defaultProject;
 
@@ -225,11 +223,4 @@ async function withCosts(service: BuildService, { builds, ...rest }: BuildList):
     facts.push(...(await Promise.all(builds.slice(at, at + atOnce).map(({ id }) => service.get(id)))));
   }
   return { ...rest, builds: facts };
-}
-
-function whole(text: string | null, name: string, otherwise: number, least: number, most: number): number {
-  if (text === null) return otherwise;
-  const value = Number(text);
-  if (/^\d{1,16}$/.test(text) && value >= least && value <= most) return value;
-  throw new SlipwayError('USAGE', `${name}: a whole number from ${least} to ${most} is expected`);
 }

@@ -2,7 +2,6 @@
 import * as answers from './answers.ts';
 import { saveRequest, tagRequest } from './images.ts';
 import { digest, empty, json, ndjson, type Operation, type Parameter, tar } from './operation.ts';
-import { transferRequest } from './transfer.ts';
 
 const platform: Parameter = {
   name: 'platform',
@@ -146,42 +145,5 @@ export const imageOperations: readonly Operation[] = [
     status: 201,
     answer: { type: json, schema: answers.importedImage, name: 'ImportedImage', example: { id: digest } },
     errors: ['INVALID_ARCHIVE', 'UNSAFE_PATH', 'INVALID_REFERENCE', 'DOCKERFILE'],
-  },
-  {
-    id: 'pullImage',
-    method: 'POST',
-    path: '/api/v1/images/pull',
-    tag: 'images',
-    summary: 'Fetch an image from another registry',
-    request: { type: json, schema: transferRequest, name: 'Transfer', example: { reference: 'debian:12' } },
-    status: 200,
-    answer: {
-      type: ndjson,
-      schema: answers.transferEvent,
-      name: 'TransferEvent',
-      example: { kind: 'pulling', reference: 'debian:12', path: 'library/debian' },
-    },
-    errors: ['INVALID_REFERENCE', 'INVALID_PLATFORM', 'USAGE'],
-  },
-  {
-    id: 'pushImage',
-    method: 'POST',
-    path: '/api/v1/images/push',
-    tag: 'images',
-    summary: 'Send an image to another registry',
-    request: {
-      type: json,
-      schema: transferRequest,
-      name: 'Transfer',
-      example: { reference: 'registry.example.com/team/app:1.2' },
-    },
-    status: 200,
-    answer: {
-      type: ndjson,
-      schema: answers.transferEvent,
-      name: 'TransferEvent',
-      example: { kind: 'pushing', repository: 'registry.example.com/team/app' },
-    },
-    errors: ['INVALID_REFERENCE', 'INVALID_PLATFORM', 'USAGE'],
   },
 ];

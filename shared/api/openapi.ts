@@ -57,7 +57,7 @@ export function openApi(): Json {
 }
 
 function described(operation: Operation, content: (body: Body, list?: boolean) => Json): Json {
-  const { request, answer } = operation;
+  const { request, answer, otherwise } = operation;
   const inPath = [...operation.path.matchAll(/:([a-zA-Z]+)(\+?)/g)].map(
     ([, name, greedy]): Json => ({
       name: name!,
@@ -84,6 +84,11 @@ function described(operation: Operation, content: (body: Body, list?: boolean) =
         }),
     responses: {
       [operation.status]: { description: answer.about ?? operation.summary, content: content(answer, lists.has(operation.id)) },
+      ...(otherwise === undefined
+        ? {}
+        : {
+            [otherwise.status]: { description: otherwise.answer.about ?? operation.summary, content: content(otherwise.answer) },
+          }),
       ...failures([...operation.errors, ...everywhere]),
     },
   };

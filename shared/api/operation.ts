@@ -27,13 +27,15 @@ export interface Operation {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** As the route has it. */
   readonly path: string;
-  readonly tag: 'builds' | 'contexts' | 'images' | 'blobs' | 'about';
+  readonly tag: 'builds' | 'contexts' | 'images' | 'transfers' | 'blobs' | 'about';
   readonly summary: string;
   readonly about?: string;
   readonly query?: readonly Parameter[];
   readonly request?: Body;
   readonly status: number;
   readonly answer: Body;
+  /** Another answer that is no error: what some homes give. */
+  readonly otherwise?: { readonly status: number; readonly answer: Body };
   readonly errors: readonly ErrorCode[];
 }
 

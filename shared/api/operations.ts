@@ -5,6 +5,7 @@ import { buildOperations } from './build-operations.ts';
 import { contextOperations } from './context-operations.ts';
 import { imageOperations } from './image-operations.ts';
 import { json, type Operation } from './operation.ts';
+import { transferOperations } from './transfer-operations.ts';
 
 const aboutOperations: readonly Operation[] = [
   {
@@ -39,4 +40,5 @@ export const operations: readonly Operation[] = [
   ...buildOperations,
   ...contextOperations,
   ...imageOperations,
+  ...transferOperations,
 ];

@@ -5,6 +5,7 @@ import type { ArchiveObjects } from '../context/archive-object.ts';
 import type { Blobs } from '../store/blobs.ts';
 import type { Catalog } from '../store/catalog.ts';
 import type { Table } from '../store/table.ts';
+import type { TransferService } from '../transfer/service.ts';
 import type { ApiGuard } from './access.ts';
 
 export interface ApiParts {
@@ -19,6 +20,8 @@ export interface ApiParts {
   remotes(): Promise<Remotes>;
   /** Builds; opened at the first use. */
   builds(): Promise<BuildService>;
+  /** Pulls and pushes that are carried out elsewhere; opened at the first use. Absent: they are done while their request lasts. */
+  transfers?(): Promise<TransferService>;
   /** Archives in the home's own bucket, to be built from. Absent: there is none. */
   readonly archives?: ArchiveObjects;
   /** Contexts that travel; opened at the first use. */

@@ -1,146 +1,113 @@
-// Pull and push over the control API: the request names an image, the answer is the transfer's events as NDJSON, one a line.
+// Pull and push over the control API: the request names an image. A home whose requests may last answers with the transfer's events as
+// NDJSON, one a line, and the transfer ends with the request. Behind a gateway, which waits half a minute, it is carried out elsewhere: the
+// answer is 202 and names it, and its events are followed as those of a build are (transfers.ts).
 import * as z from 'zod/mini';
 import { Channel } from '../build/channel.ts';
 import { shortDigest, type TransferEvent } from '../client/transfer-events.ts';
 import { SlipwayError } from '../errors.ts';
-import { hostPlatform, parsePlatform } from '../oci/platform.ts';
-import { parseReference, type Reference, withDefaultTag } from '../oci/reference.ts';
-import type { Access } from './access.ts';
-import { type ApiRequest, ndjson, readJson } from './http.ts';
+import { hostPlatform } from '../oci/platform.ts';
+import { provenStore } from '../transfer/proven-store.ts';
+import { carryOut, type Login, type Tell, type Transfer, transferOf, type Verb } from '../transfer/transfer.ts';
+import { type Access, readable } from './access.ts';
+import { type ApiRequest, type ApiResponse, json, ndjson, readJson } from './http.ts';
 import type { ApiParts } from './parts.ts';
-import { type Route, route } from './router.ts';
+import { type Call, type Route, route } from './router.ts';
 import { checked } from './schema.ts';
+
+/** What the other registry is told of who asks, as docker's config.json has it. */
+const login = z.object({
+  username: z.optional(z.string()),
+  password: z.optional(z.string()),
+  identityToken: z.optional(z.string()),
+  registryToken: z.optional(z.string()),
+});
 
 export const transferRequest = z.object({
   /** `[HOST[:PORT]/]PATH[:TAG][@DIGEST]` */
   reference: z.string(),
-  /** `os/architecture[/variant]`; a pull takes the machine's own without it, a push everything. */
+  /** `os/architecture[/variant]`; a pull takes the home's own without it, a push everything. */
   platform: z.optional(z.string()),
   /** All tags of the repository; the reference has none then. */
   allTags: z.optional(z.boolean()),
+  /** Where it is answered with 202: the same one starts nothing twice. */
+  clientToken: z.optional(z.string().check(z.minLength(1), z.maxLength(200))),
+  /** Used for the other registry, and not kept. */
+  login: z.optional(login),
 });
 export type TransferRequest = z.infer<typeof transferRequest>;
+
+/** The answer with 202. */
+export interface StartedTransfer {
+  readonly id: string;
+}
 
 /** How much of a layer moves before its progress is told again, in bytes. */
 const tellEvery = 512 * 1024;
 
 export function transferRoutes(parts: ApiParts): readonly Route[] {
   return [
-    route('POST', '/api/v1/images/pull', async ({ request, access }) => {
-      onlyHere(access, 'pull');
-      const asked = checked(transferRequest, await readJson(request), 'pull request');
-      const reference = named(asked, 'pull');
-      const platform =
-        asked.platform === undefined
-          ? { wanted: hostPlatform(), strict: false }
-          : { wanted: parsePlatform(asked.platform, hostPlatform()), strict: true };
-      return ndjson(
-        follow(request, (tell, signal) => pullAll(parts, reference, asked.allTags === true, { platform, signal }, tell)),
-      );
-    }),
-    route('POST', '/api/v1/images/push', async ({ request, access }) => {
-      onlyHere(access, 'push');
-      const asked = checked(transferRequest, await readJson(request), 'push request');
-      const reference = named(asked, 'push');
-      if (reference.digest !== undefined) throw new SlipwayError('INVALID_REFERENCE', 'cannot push a digest reference');
-      const platform = asked.platform === undefined ? {} : { platform: parsePlatform(asked.platform, hostPlatform()) };
-      return ndjson(
-        follow(request, (tell, signal) => pushAll(parts, reference, asked.allTags === true, { ...platform, signal }, tell)),
-      );
-    }),
+    route('POST', '/api/v1/images/pull', (call) => answer(parts, 'pull', call)),
+    route('POST', '/api/v1/images/push', (call) => answer(parts, 'push', call)),
   ];
 }
 
-/** Between registries images go through the machine of who asks, with that one's logins: those of the home are for the bases of builds. */
-function onlyHere({ caller }: Access, verb: 'pull' | 'push'): void {
-  if (caller === undefined) return;
-  throw new SlipwayError('UNSUPPORTED', `this home does not ${verb} images ${verb === 'pull' ? 'from' : 'to'} other registries`, {
-    hint: 'Bases of builds are fetched by themselves. To copy an image: slipway --context default pull, tag and push, or skopeo copy.',
-  });
-}
-
-function named(asked: TransferRequest, verb: string): Reference {
-  const reference = parseReference(asked.reference);
-  if (asked.allTags !== true) return withDefaultTag(reference);
-  if (reference.tag !== undefined || reference.digest !== undefined) {
-    throw new SlipwayError('USAGE', `tag can't be used with --all-tags/-a`, {
-      hint: `slipway ${verb} --all-tags ${reference.repository}`,
+async function answer(parts: ApiParts, verb: Verb, { request, access }: Call): Promise<ApiResponse> {
+  const { clientToken, login: given, ...asked } = checked(transferRequest, await readJson(request), `${verb} request`);
+  const transfer = transferOf(verb, asked);
+  const { reference } = transfer;
+  if (reference.host === parts.host) {
+    throw new SlipwayError('USAGE', `${asked.reference} is an image of this very home`, {
+      hint: `There is nothing to ${verb}: what this home has is in its registry. slipway tag gives it another name.`,
     });
   }
-  return reference;
+  checkTransfer(access, verb, reference.repository);
+  const { caller } = access;
+  // The logins of a home are its own user's: a caller with scopes brings one, or is nobody there.
+  const who = given ?? (caller === undefined ? undefined : ('nobody' as const));
+  // Who may have the list of all repositories may pull from all of them.
+  const reads = caller === undefined || access.allows('catalog') ? undefined : [reference.repository, ...readable(caller)];
+  if (parts.transfers !== undefined) {
+    const started: StartedTransfer = {
+      id: await (await parts.transfers()).start(verb, asked, {
+        ...(clientToken === undefined ? {} : { clientToken }),
+        ...(caller === undefined ? {} : { by: caller.name }),
+        ...(reads === undefined ? {} : { reads }),
+        login: who ?? 'nobody',
+      }),
+    };
+    return json(started, 202);
+  }
+  const work = await prepared(parts, transfer, who, reads);
+  return ndjson(follow(request, work));
 }
 
-type Tell = (event: TransferEvent) => void | Promise<void>;
+/**
+ * What a transfer takes, and watching and stopping one: a pull gives tags in the repository, a push reads what is in it. What may be done
+ * at the other registry is that one's affair.
+ */
+export const checkTransfer = (access: Access, verb: Verb, repository: string): void =>
+  access.require({ name: repository, action: verb === 'pull' ? 'push' : 'pull' });
 
-async function pullAll(
+type Work = (tell: Tell, signal: AbortSignal) => Promise<void>;
+
+async function prepared(
   parts: ApiParts,
-  reference: Reference,
-  allTags: boolean,
-  options: Pick<import('../client/pull.ts').PullRequest, 'platform' | 'signal'>,
-  tell: Tell,
-): Promise<void> {
-  const { pullImage } = await import('../client/pull.ts');
-  const client = (await parts.remotes()).registry(reference.host, reference.path);
-  if (!allTags) {
-    await pullImage(parts, client, { ...options, reference, onEvent: tell });
-    return;
-  }
-  let fresh = false;
-  const { signal } = options;
-  for await (const tag of client.tags(reference.path, signal)) {
-    const pulled = await pullImage(parts, client, {
-      ...options,
-      reference: { ...reference, tag },
-      onEvent: (event) => (event.kind === 'done' ? undefined : tell(event)),
-    });
-    fresh ||= pulled.fresh;
-  }
-  await tell({ kind: 'done', name: reference.repository, canonical: `${reference.host}/${reference.path}`, fresh });
-}
-
-async function pushAll(
-  parts: ApiParts,
-  reference: Reference,
-  allTags: boolean,
-  options: Pick<import('../client/push.ts').PushRequest, 'platform' | 'signal'>,
-  tell: Tell,
-): Promise<void> {
-  const { pushImage } = await import('../client/push.ts');
-  const client = (await parts.remotes()).registry(reference.host, reference.path);
-  const absent = (): SlipwayError =>
-    new SlipwayError('NOT_FOUND', `An image does not exist locally with the tag: ${reference.repository}`, {
-      hint: 'See what there is with `slipway images`, and name an image with `slipway tag IMAGE NAME`.',
-    });
-  const first = await parts.catalog.tags(reference.repository, { limit: 1 });
-  if (first === undefined || first.length === 0) throw absent();
-  if (!allTags) {
-    await pushImage(parts, client, { ...options, reference: { ...reference, tag: reference.tag ?? 'latest' }, onEvent: tell });
-    return;
-  }
-  let after: string | undefined;
-  let begun = false;
-  for (;;) {
-    const page = await parts.catalog.tags(reference.repository, { limit: 100, ...(after === undefined ? {} : { after }) });
-    for (const { tag } of page ?? []) {
-      const started = begun;
-      await pushImage(parts, client, {
-        ...options,
-        reference: { ...reference, tag },
-        onEvent: (event) => (event.kind === 'done' || (event.kind === 'pushing' && started) ? undefined : tell(event)),
-      });
-      begun = true;
-    }
-    after = page?.at(-1)?.tag;
-    if (page === undefined || page.length < 100) break;
-  }
-  await tell({ kind: 'done', name: reference.repository, canonical: `${reference.host}/${reference.path}`, fresh: true });
+  transfer: Transfer,
+  who: Login | undefined,
+  reads: readonly string[] | undefined,
+): Promise<Work> {
+  const { host, path } = transfer.reference;
+  return async (tell, signal) => {
+    const remotes = await parts.remotes();
+    const client =
+      who === undefined ? remotes.registry(host, path) : remotes.registryFor(who === 'nobody' ? undefined : who, host);
+    const store = reads === undefined ? parts : provenStore(parts, reads);
+    await carryOut({ blobs: store.blobs, catalog: store.catalog, client, home: hostPlatform() }, transfer, tell, signal);
+  };
 }
 
 /** Runs the work, telling the follower; when the follower goes away the work is cancelled. */
-async function* follow(
-  request: ApiRequest,
-  work: (tell: Tell, signal: AbortSignal) => Promise<void>,
-): AsyncGenerator<TransferEvent> {
+async function* follow(request: ApiRequest, work: Work): AsyncGenerator<TransferEvent> {
   const gone = new AbortController();
   const signal = request.signal === undefined ? gone.signal : AbortSignal.any([request.signal, gone.signal]);
   const channel = new Channel<TransferEvent>();

@@ -7,7 +7,6 @@
 //      '----cancelled----'--cancelled---> cancelled
 //
 // The end of a build and the last event of its log are one transaction, so who follows the log to its end knows the state.
-import { randomBytes } from 'node:crypto';
 import { type ErrorDocument, isCode, SlipwayError } from '../errors.ts';
 import { type Digest, sha256 } from '../oci/digest.ts';
 import { canonicalJson } from '../oci/encode.ts';
@@ -15,6 +14,7 @@ import type { Blobs, Options } from '../store/blobs.ts';
 import { buildKeys } from '../store/keys.ts';
 import { retrying } from '../store/removal.ts';
 import type { Json, Table, TableRecord } from '../store/table.ts';
+import { isTimedId, newTimedId } from '../store/timed-id.ts';
 import { collect } from '../stream/collect.ts';
 import type { BuildEvent } from './events.ts';
 import type { BuildRequest } from './request.ts';
@@ -84,16 +84,6 @@ export interface BuildRecordsOptions {
 const tokenLife = 24 * 3600;
 const maxDocument = 64 << 20;
 const maxFailure = 64 * 1024;
-const idShape = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
-
-/** UUID version 7 (RFC 9562): sorts by time. */
-function newBuildId(at: number): string {
-  const bytes = randomBytes(16);
-  bytes.writeUIntBE(at, 0, 6);
-  bytes[6] = 0x70 | (bytes[6]! & 0x0f);
-  bytes[8] = 0x80 | (bytes[8]! & 0x3f);
-  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
-}
 
 const asJson = (value: object): Json => value as unknown as Json;
 const unknownBuild = (id: string): SlipwayError => new SlipwayError('NOT_FOUND', `there is no build ${id.slice(0, 80)}`);
@@ -121,7 +111,7 @@ export class BuildRecords {
     { clientToken, by, reads }: StartOptions = {},
   ): Promise<{ readonly build: BuildRecord; readonly fresh: boolean }> {
     const created = this.#clock();
-    const id = newBuildId(created);
+    const id = newTimedId(created);
     const bytes = canonicalJson(request);
     const digest = sha256(bytes);
     const tokenKey = clientToken === undefined ? undefined : buildKeys.token(sha256(canonicalJson([by ?? '', clientToken])));
@@ -192,7 +182,7 @@ export class BuildRecords {
   }
 
   async #record(id: string): Promise<TableRecord | undefined> {
-    return idShape.test(id) ? await this.#table.get(buildKeys.record(id)) : undefined;
+    return isTimedId(id) ? await this.#table.get(buildKeys.record(id)) : undefined;
   }
 
   /** Newest first, by the time of their creation. `after`: the id of the last one of the page before. */
@@ -365,7 +355,7 @@ export class BuildRecords {
 
   /** Up to `limit` events after number `after` (0: from the first). NOT_FOUND for an unknown build. */
   async events(id: string, page: { readonly after: number; readonly limit: number }): Promise<readonly NumberedEvent[]> {
-    const found = idShape.test(id) ? await readEvents(this.#table, id, page) : [];
+    const found = isTimedId(id) ? await readEvents(this.#table, id, page) : [];
     if (found.length === 0 && (await this.#record(id)) === undefined) throw unknownBuild(id);
     return found;
   }

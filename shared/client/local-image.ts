@@ -8,9 +8,10 @@ import type { Blobs } from '../store/blobs.ts';
 import type { Catalog, ManifestRecord } from '../store/catalog.ts';
 import { collect } from '../stream/collect.ts';
 
+/** What pulls and pushes use of the two. */
 export interface ImageStore {
-  readonly blobs: Blobs;
-  readonly catalog: Catalog;
+  readonly blobs: Pick<Blobs, 'stat' | 'open' | 'put'>;
+  readonly catalog: Pick<Catalog, 'resolve' | 'linked' | 'link' | 'commit' | 'repositories'>;
 }
 
 /** The manifest or index document that the repository has under `digest`, or `undefined`. */

@@ -1,4 +1,5 @@
 // The other registries as one home sees them: one client per host and process, sharing connections, with docker's logins.
+import type { Credentials } from '../auth/credentials.ts';
 import { dockerCredentials } from '../auth/docker-config.ts';
 import { HttpClient, type HttpOptions } from './http.ts';
 import { RegistryClient } from './registry-client.ts';
@@ -6,6 +7,8 @@ import { RegistryClient } from './registry-client.ts';
 export interface Remotes extends Disposable {
   /** `path` matters where config.json has logins for parts of a host. */
   registry(host: string, path: string): RegistryClient;
+  /** The same with this login and no other; `undefined`: with none. */
+  registryFor(login: Credentials | undefined, host: string): RegistryClient;
   /** What all of them go through. */
   readonly http: HttpClient;
 }
@@ -35,6 +38,8 @@ export function openRemotes({ env, now, version, http: extra = {} }: RemotesOpti
       clients.set(key, client);
       return client;
     },
+    registryFor: (login, host) =>
+      new RegistryClient({ http, host, credentials: async () => login, insecure: insecure(host), now }),
     [Symbol.dispose]: () => http[Symbol.dispose](),
   };
 }

@@ -19,6 +19,10 @@
 //   build#<id>                     | event#<last>        a batch of events, under the number of its last one
 //   build#<id>                     | stage#<index>       the finished image of a stage, as a blob
 //   build#<id>                     | usage#<part>        what a part of it used
+// Transfers: images pulled from and pushed to other registries (transfer/transfer-records.ts); ids sort by time, all gone a week after
+//   transfers                      | <id>                a transfer: what was asked, its state, when it was last heard of, events so far
+//   transfer-token                 | <digest>            the transfer that a client's token stands for
+//   transfer#<id>                  | event#<last>        a batch of events, under the number of its last one
 // Contexts (context/context-store.ts)
 //   body#<project>#<hex digit>     | <digest>            where the project's body of a context file is: blob (a pack, or itself), offset
 //   context#<project>              | <digest>            a file list that the project saved; the list is the blob <digest>
@@ -135,6 +139,20 @@ export const buildKeys = {
   stagePrefix: compose('stage', ''),
   usage: (id: string, part: string): Key => ({ partition: buildKeys.partition(id), sort: compose('usage', part) }),
   usagePrefix: compose('usage', ''),
+} as const;
+
+/** Table keys of transfers, in the manner of builds. */
+export const transferKeys = {
+  transfers: 'transfers',
+  record: (id: string): Key => ({ partition: 'transfers', sort: id }),
+  token: (token: Digest): Key => ({ partition: 'transfer-token', sort: token }),
+  partition: (id: string): string => compose('transfer', id),
+  /** `last`: the number of the last event in the batch, from 1. */
+  batch: (id: string, last: number): Key => ({
+    partition: transferKeys.partition(id),
+    sort: compose('event', String(last).padStart(12, '0')),
+  }),
+  batchPrefix: compose('event', ''),
 } as const;
 
 /** Table keys of contexts. The project is in the partition: what another project has cannot be found from here. */

@@ -16,6 +16,7 @@ import { Slipway, type SlipwayProps } from '../../infra/slipway.ts';
 import { tableShape } from '../../infra/storage.ts';
 import { DynamoTable } from '../../shared/store/aws/dynamo-table.ts';
 import { accountKeys } from '../../shared/store/keys.ts';
+import { patience } from '../../shared/transfer/transfer-records.ts';
 import { tempFolder } from '../support/temp.ts';
 
 interface Statement {
@@ -143,7 +144,7 @@ describe('what is kept', () => {
 describe('a function', () => {
   test('runs Node 24 on arm64, and its log ends', () => {
     const functions = Object.values(template.findResources('AWS::Lambda::Function'));
-    expect(functions).toHaveLength(11);
+    expect(functions).toHaveLength(12);
     for (const { Properties } of functions) {
       expect(Properties).toMatchObject({ Runtime: 'nodejs24.x', Architectures: ['arm64'] });
       expect(Properties.LoggingConfig).toBeDefined();
@@ -157,7 +158,7 @@ describe('a function', () => {
     const roles = Object.values(template.findResources('AWS::Lambda::Function')).map(
       (one) => one.Properties.Role['Fn::GetAtt'][0],
     );
-    expect(new Set(roles).size).toBe(11);
+    expect(new Set(roles).size).toBe(12);
     for (const description of ['the registry', 'gives tokens', 'good token pass', 'creates, renews']) {
       const statements = statementsOf(template, description);
       for (const action of actionsOf(statements)) expect(action).not.toContain('*');
@@ -177,29 +178,27 @@ describe('a function', () => {
     expect(actionsOf(statementsOf(template, 'good token pass'))).toEqual([...logs, ...secret].sort());
     expect(actionsOf(statementsOf(template, 'gives tokens'))).toEqual([...read, ...logs, ...secret].sort());
     expect(actionsOf(statementsOf(template, 'creates, renews'))).toEqual([...read, ...write, ...logs].sort());
-    expect(actionsOf(statementsOf(template, 'the registry'))).toEqual(
-      [
-        ...read,
-        ...write,
-        ...logs,
-        ...secret,
-        's3:AbortMultipartUpload',
-        's3:DeleteObject',
-        's3:GetObject',
-        's3:ListBucket',
-        's3:ListMultipartUploadParts',
-        's3:PutObject',
-      ].sort(),
-    );
+    const objects = [
+      's3:AbortMultipartUpload',
+      's3:DeleteObject',
+      's3:GetObject',
+      's3:ListBucket',
+      's3:ListMultipartUploadParts',
+      's3:PutObject',
+    ];
+    expect(actionsOf(statementsOf(template, 'the registry'))).toEqual([...read, ...write, ...logs, ...secret, ...objects].sort());
+    // No secret: it makes and reads no token.
+    expect(actionsOf(statementsOf(template, 'pulls images'))).toEqual([...read, ...write, ...logs, ...objects].sort());
   });
 
   test('reaches accounts only where that is its work', () => {
     expect(accountsPartition).toBe(accountKeys.partition);
-    const registry = statementsOf(template, 'the registry').find((one) => one.Effect === 'Deny');
-    expect(registry).toMatchObject({
-      Action: expect.arrayContaining(['dynamodb:GetItem', 'dynamodb:Query', 'dynamodb:BatchGetItem', 'dynamodb:PutItem']),
-      Condition: { 'ForAnyValue:StringEquals': { 'dynamodb:LeadingKeys': ['accounts'] } },
-    });
+    for (const description of ['the registry', 'pulls images']) {
+      expect(statementsOf(template, description).find((one) => one.Effect === 'Deny')).toMatchObject({
+        Action: expect.arrayContaining(['dynamodb:GetItem', 'dynamodb:Query', 'dynamodb:BatchGetItem', 'dynamodb:PutItem']),
+        Condition: { 'ForAnyValue:StringEquals': { 'dynamodb:LeadingKeys': ['accounts'] } },
+      });
+    }
     for (const description of ['gives tokens', 'creates, renews']) {
       const rights = statementsOf(template, description).find((one) => one.Sid === 'Accounts');
       expect(rights?.Condition).toEqual({ 'ForAllValues:StringEquals': { 'dynamodb:LeadingKeys': ['accounts'] } });
@@ -346,9 +345,32 @@ describe('the front', () => {
   });
 });
 
+test('a transfer is started by the control API alone, and not again by itself', () => {
+  const [name] = Object.keys(
+    template.findResources('AWS::Lambda::Function', { Properties: { Description: Match.stringLikeRegexp('pulls images') } }),
+  );
+  template.hasResourceProperties('AWS::Lambda::EventInvokeConfig', {
+    FunctionName: { Ref: name },
+    MaximumRetryAttempts: 0,
+    MaximumEventAgeInSeconds: 120,
+  });
+  // In milliseconds: whoever follows the transfer gives up only when Lambda has.
+  expect(patience).toBeGreaterThan(120_000);
+  template.hasResourceProperties('AWS::Lambda::Function', {
+    Description: Match.stringLikeRegexp('control API'),
+    Environment: { Variables: Match.objectLike({ SLIPWAY_TRANSFER_FUNCTION: { Ref: name } }) },
+  });
+  const invokers = Object.values(template.findResources('AWS::IAM::Policy'))
+    .flatMap((policy) => policy.Properties.PolicyDocument.Statement as Statement[])
+    .filter((one) => JSON.stringify(one.Resource).includes(`"${name}"`));
+  expect(invokers).toEqual([
+    { Sid: 'StartTransfers', Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: { 'Fn::GetAtt': [name, 'Arn'] } },
+  ]);
+});
+
 test('alarms and one dashboard are there', () => {
   template.resourceCountIs('AWS::CloudWatch::Dashboard', 1);
-  expect(Object.keys(template.findResources('AWS::CloudWatch::Alarm')).length).toBe(24);
+  expect(Object.keys(template.findResources('AWS::CloudWatch::Alarm')).length).toBe(26);
 });
 
 describe('the upload host', () => {

@@ -8,6 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { openHome } from '../../local/home.ts';
 import { createApi } from '../../shared/api/app.ts';
 import type { ApiFetch } from '../../shared/api/http.ts';
+import type { ApiParts } from '../../shared/api/parts.ts';
 import { SlipwayError } from '../../shared/errors.ts';
 import type { BlobLinks, BlobStat, Blobs } from '../../shared/store/blobs.ts';
 import type { Table } from '../../shared/store/table.ts';
@@ -29,11 +30,13 @@ export interface ApiServerOptions {
   readonly direct?: boolean;
   /** Other stores than those of the home, for everything but builds. */
   readonly stores?: { readonly blobs: Blobs; readonly table: Table };
+  /** Other parts than the home's own. */
+  readonly parts?: (own: ApiParts) => Partial<ApiParts>;
   /** Basic instead of a bare token. */
   readonly login?: { readonly username: string; readonly password: string };
 }
 
-export async function apiServer({ env, direct = false, stores, login }: ApiServerOptions): Promise<ApiServer> {
+export async function apiServer({ env, direct = false, stores, parts, login }: ApiServerOptions): Promise<ApiServer> {
   const home = await openHome({ env, now: Date.now, served: true });
   const token = randomBytes(16).toString('hex');
   const wanted =
@@ -44,7 +47,7 @@ export async function apiServer({ env, direct = false, stores, login }: ApiServe
   let cuts = 0;
   let cutAfter = 0;
   const bucket = directStore(home.parts.blobs, () => url);
-  const own = stores ?? (direct ? { blobs: bucket.blobs } : undefined);
+  const own = parts?.(home.parts) ?? stores ?? (direct ? { blobs: bucket.blobs } : undefined);
   const api: ApiFetch = own === undefined ? home.fetch : createApi({ ...home.parts, ...own });
 
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
