@@ -22,8 +22,8 @@ export interface RemoteOptions {
 
 /** Bytes of a body that is kept in memory while it is sent: what gateways pass, and a little more. */
 const shortBody = 6 << 20;
-/** Without a login, with a token, with one for what was missing. */
-const mostTries = 3;
+/** Without a login, with a token, with one for what was missing, and for what was found missing then: a name's source after its target. */
+const mostTries = 4;
 
 export class Remote implements Disposable {
   readonly endpoint: Endpoint;

@@ -65,7 +65,8 @@ async function answer(parts: ApiParts, verb: Verb, { request, access }: Call): P
   // The logins of a home are its own user's: a caller with scopes brings one, or is nobody there.
   const who = given ?? (caller === undefined ? undefined : ('nobody' as const));
   // Who may have the list of all repositories may pull from all of them.
-  const reads = caller === undefined || access.allows('catalog') ? undefined : [reference.repository, ...readable(caller)];
+  const reads =
+    caller === undefined || access.allows('catalog') ? undefined : [...new Set([reference.repository, ...readable(caller)])];
   if (parts.transfers !== undefined) {
     const started: StartedTransfer = {
       id: await (await parts.transfers()).start(verb, asked, {

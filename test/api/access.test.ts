@@ -9,6 +9,7 @@ import { parseScopes } from '../../shared/auth/scope.ts';
 import { authorizerMemory, TokenKeys } from '../../shared/auth/token.ts';
 import { Context } from '../../shared/context/list.ts';
 import { sha256 } from '../../shared/oci/digest.ts';
+import type { StartTransfer, TransferFacts, TransferService } from '../../shared/transfer/service.ts';
 import { type TempFolder, tempFolder } from '../support/temp.ts';
 
 const keys = new TokenKeys('s'.repeat(64));
@@ -323,5 +324,81 @@ describe('images', () => {
     expect((await remove(tokenOf('bob', 'repository:one/app:delete', 'repository:two/app:delete'), 'one/app:1')).status).toBe(
       200,
     );
+  });
+});
+
+describe('transfers', () => {
+  const started: { verb: string; options: StartTransfer }[] = [];
+  const facts: TransferFacts = { id: 'x', verb: 'pull', reference: 'ghcr.io/team/app:1', state: 'queued', created: 1, by: 'ann' };
+  let verb: 'pull' | 'push' = 'pull';
+  let cancelled = 0;
+  beforeAll(() => {
+    const transfers: TransferService = {
+      start: async (asked, _, options) => {
+        started.push({ verb: asked, options });
+        return 'x';
+      },
+      get: async () => ({ ...facts, verb }),
+      async *events() {
+        yield { number: 1, kind: 'done', name: 'n', canonical: 'c', fresh: true };
+      },
+      cancel: async () => {
+        cancelled++;
+      },
+    };
+    const verify = (token: string) => keys.verify(token, { kind: 'access', audience: service, now });
+    const guard = tokenAccess(verify, { url: `https://${service}`, service });
+    api = createApi({ ...home.parts, host: service, transfers: async () => transfers }, { sameMachine: false, guard });
+  });
+  const name = 'ghcr.io/team/app';
+  const body = { reference: `${name}:1`, clientToken: 't' };
+
+  it('into the home give tags, and out of it read: begun, watched and stopped by who may', async () => {
+    const reader = tokenOf('bob', `repository:${name}:pull`);
+    const writer = tokenOf('ann', `repository:${name}:pull,push`, 'repository:team/base:pull');
+    for (const token of [tokenOf('eve'), tokenOf('eve', 'repository:team/app:pull,push'), reader]) {
+      const refused = await call(token, 'POST', '/api/v1/images/pull', body);
+      expect([refused.status, refused.challenge]).toEqual([401, asked(`repository:${name}:pull,push`)]);
+    }
+    expect((await call(tokenOf('eve'), 'POST', '/api/v1/images/push', body)).challenge).toBe(asked(`repository:${name}:pull`));
+    expect(started).toEqual([]);
+    expect(await call(writer, 'POST', '/api/v1/images/pull', body)).toMatchObject({ status: 202, value: { id: 'x' } });
+    const login = { username: 'u', password: 'p' };
+    expect((await call(reader, 'POST', '/api/v1/images/push', { ...body, login })).status).toBe(202);
+    const all = tokenOf('root', `repository:${name}:pull,push`, 'registry:catalog:*');
+    expect((await call(all, 'POST', '/api/v1/images/pull', body)).status).toBe(202);
+    expect(started).toEqual([
+      { verb: 'pull', options: { clientToken: 't', by: 'ann', reads: [name, 'team/base'], login: 'nobody' } },
+      { verb: 'push', options: { clientToken: 't', by: 'bob', reads: [name], login } },
+      { verb: 'pull', options: { clientToken: 't', by: 'root', login: 'nobody' } },
+    ]);
+
+    for (const [method, path] of [
+      ['GET', ''],
+      ['GET', '/events'],
+      ['POST', '/cancel'],
+    ] as const) {
+      const at = `/api/v1/transfers/x${path}`;
+      verb = 'pull';
+      expect((await call(reader, method, at)).challenge).toBe(asked(`repository:${name}:pull,push`));
+      expect((await call(writer, method, at)).status).toBeLessThan(300);
+      verb = 'push';
+      expect((await call(reader, method, at)).status).toBeLessThan(300);
+      expect((await call(tokenOf('eve'), method, at)).challenge).toBe(asked(`repository:${name}:pull`));
+    }
+    expect(cancelled).toBe(2);
+  });
+
+  it('are not begun with a request that makes no sense, nor for what is here already', async () => {
+    const before = started.length;
+    const token = tokenOf('root', `repository:${name}:pull,push`);
+    const codeOf = async (verb: string, request: object) =>
+      (await call(token, 'POST', `/api/v1/images/${verb}`, request)).value.error.code;
+    expect(await codeOf('pull', { reference: `${service}/team/app` })).toBe('USAGE');
+    expect(await codeOf('pull', { reference: `${name}:1`, allTags: true })).toBe('USAGE');
+    expect(await codeOf('push', { reference: `${name}@${sha256('x')}` })).toBe('INVALID_REFERENCE');
+    expect(await codeOf('pull', { reference: `${name}:1`, platform: 'no/such/thing/at all' })).toBe('INVALID_PLATFORM');
+    expect(await codeOf('pull', { reference: `${name}:1`, login: 'x' })).toBe('INVALID_DOCUMENT');
+    expect(started).toHaveLength(before);
   });
 });
