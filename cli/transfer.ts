@@ -34,24 +34,28 @@ export async function transfer(
   options: TransferOptions,
   { io, api, remote }: TransferCall,
 ): Promise<Done> {
-  const { host, path, tag, digest } = parseReference(name);
+  const { tag, digest } = parseReference(name);
   const allTags = options['all-tags'] === true;
   const quiet = options.quiet === true;
   if (!quiet && !allTags && tag === undefined && digest === undefined) await print(io, 'Using default tag: latest');
-  const elsewhere = await remote();
-  // A home elsewhere knows our logins only if it is told; the one here reads them itself.
-  const login = await elsewhere?.loginFor(host, path);
-  const request: TransferRequest = {
-    reference: name,
-    ...(options.platform === undefined ? {} : { platform: options.platform }),
-    ...(allTags ? { allTags } : {}),
-    ...(elsewhere === undefined ? {} : { clientToken: randomUUID() }),
-    ...(login === undefined ? {} : { login }),
-  };
+  const given = { ...(options.platform === undefined ? {} : { platform: options.platform }), ...(allTags ? { allTags } : {}) };
+  const request = await askedOf(name, given, await remote());
   const lines = transferLines(io);
   return await carriedOut(await api(), verb, request, io, async (event) => {
     if (!quiet) await lines.show(event);
   });
+}
+
+/** The request for the image of this name. A home elsewhere knows our logins only if it is told; the one here reads them itself. */
+export async function askedOf(
+  reference: string,
+  options: Pick<TransferRequest, 'platform' | 'allTags'>,
+  remote: Remote | undefined,
+): Promise<TransferRequest> {
+  if (remote === undefined) return { reference, ...options };
+  const { host, path } = parseReference(reference);
+  const login = await remote.loginFor(host, path);
+  return { reference, ...options, clientToken: randomUUID(), ...(login === undefined ? {} : { login }) };
 }
 
 /** Tells the events of a transfer to the last one, which it answers. What goes wrong is thrown as the home tells it. */

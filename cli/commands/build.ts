@@ -120,7 +120,7 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
       });
     }
     const show = progress(kind, io);
-    const pushed = options.push ? await whereTo(client, elsewhere, options.tag) : 'nowhere';
+    const pushed = options.push ? await toPush(client, elsewhere, options.tag) : [];
     const given = /^s3:\/\//.test(args[0] as string)
       ? await inBucket(args[0] as string, options.file, io, elsewhere)
       : await inputs(args[0] as string, options.file, io, elsewhere === undefined ? client : undefined);
@@ -162,7 +162,7 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
       await writeFile(resolve(io.cwd, options['metadata-file']), `${JSON.stringify(facts, null, 2)}\n`);
     }
     if (kind === 'quiet') await print(io, digest);
-    if (pushed === 'elsewhere') await push(client, options.tag, io);
+    await push(client, elsewhere, pushed, io);
     return 0;
   },
 });
@@ -354,32 +354,35 @@ function labels(given: readonly string[]): Record<string, string> {
   );
 }
 
-/** Where `--push` sends the tags: known before anything is built. A home that is a registry has them in it when the build is done. */
-async function whereTo(client: Api, remote: Remote | undefined, tags: readonly string[]): Promise<'here' | 'elsewhere'> {
+/** The tags that `--push` sends: known before anything is built. A home that is a registry has its own in it when the build is done. */
+async function toPush(client: Api, remote: Remote | undefined, tags: readonly string[]): Promise<readonly string[]> {
   if (tags.length === 0) {
     throw new SlipwayError('USAGE', '--push needs a tag: it is the tag that says where to', {
       hint: 'give one with -t HOST/NAME:TAG',
     });
   }
-  if (remote === undefined) return 'elsewhere';
+  if (remote === undefined) return tags;
   const { registry } = await client.json<About>('GET', '/api/v1');
-  if (registry === undefined) return 'elsewhere';
-  const other = tags.find((tag) => !tag.startsWith(`${registry}/`));
-  if (other === undefined) return 'here';
-  throw new SlipwayError(
-    'UNSUPPORTED',
-    `--push: ${other} is not a name at ${registry}, and this home pushes to no other registry`,
-    {
-      hint: `Name it ${registry}/NAME:TAG, or leave --push out: what is built there is in its registry already. skopeo copy takes it elsewhere.`,
-    },
-  );
+  if (registry === undefined) return tags;
+  const others = tags.filter((tag) => !tag.startsWith(`${registry}/`));
+  const { namesHost } = await import('../../shared/oci/reference.ts');
+  // Docker Hub's by docker's rules, and a name of this very home: not to be guessed at.
+  const vague = others.find((tag) => !namesHost(tag));
+  if (vague === undefined) return others;
+  throw new SlipwayError('USAGE', `--push: ${vague} does not say which registry`, {
+    hint: `Name it ${registry}/NAME:TAG, or leave --push out: what is built there is in its registry already. docker.io/NAME:TAG is Docker Hub's.`,
+  });
 }
 
-async function push(client: Api, tags: readonly string[], io: Io): Promise<void> {
-  const [{ transferLines }, { carriedOut }] = await Promise.all([import('../transfer-lines.ts'), import('../transfer.ts')]);
+async function push(client: Api, remote: Remote | undefined, tags: readonly string[], io: Io): Promise<void> {
+  if (tags.length === 0) return;
+  const [{ transferLines }, { askedOf, carriedOut }] = await Promise.all([
+    import('../transfer-lines.ts'),
+    import('../transfer.ts'),
+  ]);
   // Standard output is for the image's ID.
   const lines = transferLines({ ...io, stdout: io.stderr });
   for (const reference of tags) {
-    await carriedOut(client, 'push', { reference }, io, (event) => lines.show(event));
+    await carriedOut(client, 'push', await askedOf(reference, {}, remote), io, (event) => lines.show(event));
   }
 }

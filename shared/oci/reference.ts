@@ -36,6 +36,11 @@ export const isRepositoryPath = (text: string): boolean => text.length <= nameLi
 const fail = (problem: string, hint?: string): SlipwayError =>
   new SlipwayError('INVALID_REFERENCE', problem, hint === undefined ? {} : { hint });
 
+const isHost = (first: string): boolean => first === 'localhost' || /[.:]/.test(first) || first !== first.toLowerCase();
+
+/** Whether the name says which registry, Docker Hub included: without, it is Docker Hub's by docker's rules. */
+export const namesHost = (text: string): boolean => text.includes('/') && isHost(text.slice(0, text.indexOf('/')));
+
 function splitHost(name: string): readonly [host: string, rest: string] {
   const slash = name.indexOf('/');
   // A single word is never HOST:PORT: `ubuntu:22.04` is a tag.
@@ -45,7 +50,7 @@ function splitHost(name: string): readonly [host: string, rest: string] {
   let host = defaultHost;
   let rest = name;
   if (first === 'index.docker.io') rest = after;
-  else if (first === 'localhost' || /[.:]/.test(first) || first !== first.toLowerCase()) [host, rest] = [first, after];
+  else if (isHost(first)) [host, rest] = [first, after];
   if (host === defaultHost && !rest.includes('/')) rest = official + rest;
   return [host, rest];
 }

@@ -96,7 +96,7 @@ describe.skipIf(missing)(`the control API of an account${missing === undefined ?
   test('names what it builds as docker pulls it, and builds on it', async () => {
     const { host } = account.proxy;
     expect((await ok('ci', ['build', '-q', '--push', '-t', `${host}/team/named:1`, 'context'])).trim()).toBe(image);
-    const early = await run('ci', ['build', '-q', '--push', '-t', 'ghcr.io/team/app', 'context']);
+    const early = await run('ci', ['build', '-q', '--push', '-t', 'team/app', 'context']);
     expect([early.code, early.err]).toEqual([1, expect.stringContaining(`Name it ${host}/`)]);
     await writeFile(join(folder.path, 'context', 'Dockerfile.next'), `FROM ${host}/team/named:1\nENV C=d\n`);
     await ok('ci', ['build', '-q', '-f', 'context/Dockerfile.next', '-t', `${host}/team/next`, 'context']);

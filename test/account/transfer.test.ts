@@ -148,6 +148,17 @@ describe.skipIf(missing)(`transfers of an account${missing === undefined ? '' : 
     expect([own.code, own.err]).toEqual([1, expect.stringContaining('very home')]);
   });
 
+  test('a build is pushed to another registry when it is done', async () => {
+    const context = join(folder.path, 'context');
+    await mkdir(context);
+    await writeFile(join(context, 'Dockerfile'), 'FROM scratch\nCOPY Dockerfile /\n');
+    const tags = ['-t', `${account.proxy.host}/team/built:1`, '-t', `${upstream.host}/team/built:1`];
+    const built = (await ok('admin', ['build', '-q', '--push', ...tags, 'context'])).trim();
+    expect((await upstream.home.catalog.resolve('team/built', '1'))?.digest).toBe(built);
+    const vague = await run('admin', ['build', '-q', '--push', '-t', 'team/built', 'context']);
+    expect([vague.code, vague.err]).toEqual([1, expect.stringContaining(`Name it ${account.proxy.host}/`)]);
+  });
+
   test('Ctrl-C stops it within seconds, and no tag has moved', async () => {
     await ok('admin', ['rm', `${upstream.host}/team/app:1`, `${upstream.host}/other/app:2`]);
     // Another image, so that nothing of it is here.
