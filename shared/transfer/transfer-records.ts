@@ -11,7 +11,7 @@ import { type ErrorDocument, isCode, SlipwayError } from '../errors.ts';
 import { sha256 } from '../oci/digest.ts';
 import { canonicalJson } from '../oci/encode.ts';
 import { transferKeys } from '../store/keys.ts';
-import { retrying } from '../store/removal.ts';
+import { pause, retrying } from '../store/removal.ts';
 import type { Json, Key, Table, TableRecord, Write } from '../store/table.ts';
 import { isTimedId, newTimedId } from '../store/timed-id.ts';
 import { type FollowedEvent, hasEnded, type NumberedTransferEvent, type TransferFacts } from './service.ts';
@@ -32,6 +32,8 @@ export interface TransferRecordsOptions {
   readonly table: Table;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
+  /** Milliseconds after which a run that seems dead is looked at again; longer than a run is silent, unless told otherwise. */
+  readonly secondLook?: number;
 }
 
 /** What a run learns from writing: it goes on, somebody wants it to stop, or it is not its transfer any more. */
@@ -62,10 +64,12 @@ const unknownTransfer = (id: string): SlipwayError =>
 export class TransferRecords {
   readonly #table: Table;
   readonly #clock: () => number;
+  readonly #secondLook: number;
 
-  constructor({ table, clock }: TransferRecordsOptions) {
+  constructor({ table, clock, secondLook = 5000 }: TransferRecordsOptions) {
     this.#table = table;
     this.#clock = clock;
+    this.#secondLook = secondLook;
   }
 
   /**
@@ -139,8 +143,10 @@ export class TransferRecords {
     const transfer = await this.get(id);
     if (transfer === undefined) throw unknownTransfer(id);
     if (this.#whyDead(transfer) === undefined) return transfer;
+    // One that shows signs of life is not dead, whatever the clocks say: they are those of two machines, and either may have stood still.
+    if (transfer.state === 'running') await pause(this.#secondLook);
     return await this.#end(id, 0, [], (now) => {
-      const failure = this.#whyDead(now);
+      const failure = now.seen === transfer.seen ? this.#whyDead(now) : undefined;
       return failure && { state: 'failed', failure };
     });
   }

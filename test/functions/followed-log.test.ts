@@ -8,6 +8,7 @@ import { BuildRecords } from '../../shared/build/build-records.ts';
 import type { BuildEvent } from '../../shared/build/events.ts';
 import { followEvents } from '../../shared/build/follow.ts';
 import type { BuildService } from '../../shared/build/service.ts';
+import type { TransferService } from '../../shared/transfer/service.ts';
 import { type StoreHome, storeHome } from '../support/store-home.ts';
 
 let home: StoreHome;
@@ -103,5 +104,32 @@ describe('a log behind a gateway', () => {
     expect(sizes.length).toBeGreaterThan(2);
     // 6 MB of an event that a function may answer, each quote escaped.
     for (const size of sizes) expect(size).toBeLessThan(3_000_000);
+  });
+
+  it('of a transfer is cut there, too', async () => {
+    const events = Array.from({ length: 60 }, (_, i) => ({
+      number: i + 1,
+      kind: 'pulling' as const,
+      reference: 'x'.repeat(100_000),
+      path: 'p',
+    }));
+    const transfers = {
+      get: async () => ({ id: 'x', verb: 'pull', reference: 'debian:12' }),
+      async *events(_: string, { after = 0 }) {
+        yield* events.slice(after);
+      },
+    } as unknown as TransferService;
+    const handle = apiHandler(async () => createApi({ ...home, transfers: async () => transfers } as unknown as ApiParts));
+    const numbers: number[] = [];
+    let answers = 0;
+    while (numbers.length < events.length) {
+      const { statusCode, body } = await handle(event('/api/v1/transfers/x/events', { after: String(numbers.length) }));
+      expect(statusCode).toBe(200);
+      expect(Buffer.byteLength(body)).toBeLessThan(3_000_000);
+      numbers.push(...linesOf(body).map(({ number }) => number));
+      answers++;
+    }
+    expect(numbers).toEqual(events.map(({ number }) => number));
+    expect(answers).toBeGreaterThan(2);
   });
 });

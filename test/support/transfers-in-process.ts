@@ -21,7 +21,7 @@ export function transfersInProcess(
   stores: TransferStores,
   { clock = Date.now, times = {} }: { readonly clock?: () => number; readonly times?: RunOptions['times'] } = {},
 ) {
-  const records = new TransferRecords({ table: stores.table, clock });
+  const records = new TransferRecords({ table: stores.table, clock, secondLook: 150 });
   const remotes = openRemotes({ env: {}, now: Date.now, version: 'test' });
   const orders: TransferOrder[] = [];
   const runs: Promise<TransferRecord | undefined>[] = [];

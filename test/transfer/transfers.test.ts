@@ -210,6 +210,13 @@ test('a function that dies without a word ends the transfer for whoever follows 
   now = silent + lease;
   expect(await service.get(id)).toMatchObject({ state: 'running' });
   now += 1;
+  // Not dead, but slow, or its clock is another: it is looked at twice.
+  const looking = service.get(id);
+  await sleep(50);
+  const { run } = (await transfers.records.get(id))!;
+  expect(await transfers.records.append(id, run!, 0, [])).toBe('go on');
+  expect(await looking).toMatchObject({ state: 'running' });
+  now += lease + 1;
   const last = (await followed(service, id)).at(-1);
   expect(last).toMatchObject({
     failure: { code: 'INTERNAL', message: expect.stringContaining('no sign of life for 30 seconds'), hint: expect.any(String) },
