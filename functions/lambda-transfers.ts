@@ -29,8 +29,8 @@ export interface LambdaTransfersOptions {
   readonly times?: FollowTimes;
 }
 
-/** Of a gateway that passes on whole answers after 29 seconds at most. */
-const gatewayTimes: FollowTimes = { least: 250, most: 1000, limit: 25_000, gather: 250 };
+/** Of a gateway that passes on whole answers after 29 seconds at most, of which looking twice for a sign of life may take ten. */
+const gatewayTimes: FollowTimes = { least: 250, most: 1000, limit: 18_000, gather: 250 };
 
 export class LambdaTransfers implements TransferService {
   readonly #options: LambdaTransfersOptions;
