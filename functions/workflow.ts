@@ -49,11 +49,11 @@ export async function openWorkflow(env: Environment): Promise<WorkflowPorts> {
     layers: storedLayers({ blobs, records: layerRecords, pool: new CompressPool(), scratch }),
     scratch,
     download: downloads(remotes.http),
-    async pull(name, platform, signal) {
+    async pull(name, platform, signal, store) {
       const reference = withDefaultTag(parseReference(name));
       const tap = new TocTap(layerRecords);
       const client = remotes.registry(reference.host, reference.path);
-      await pullImage({ blobs, catalog }, client, {
+      await pullImage(store, client, {
         reference,
         platform: { wanted: platform, strict: true },
         tap: tap.tap,

@@ -12,6 +12,7 @@ import { type PreparedBuild, prepareBuild } from '../build/prepare.ts';
 import type { BuildRequest } from '../build/request.ts';
 import type { StageImage } from '../build/stage-image.ts';
 import { type PlanDocument, planDocument, preparedBuild } from '../build/stored-plan.ts';
+import type { ImageStore } from '../client/local-image.ts';
 import type { ArchiveObjects } from '../context/archive-object.ts';
 import { type ErrorDocument, errorDocument, isCode, isErrorCode, SlipwayError } from '../errors.ts';
 import type { LayerRecords } from '../layer/record.ts';
@@ -20,6 +21,7 @@ import type { Blobs } from '../store/blobs.ts';
 import type { Catalog } from '../store/catalog.ts';
 import { jobKeys } from '../store/keys.ts';
 import type { Table } from '../store/table.ts';
+import { provenStore } from '../transfer/proven-store.ts';
 import { isOverBudget, mustStop } from './budget.ts';
 import { ScopedCache } from './build-cache.ts';
 import { type Codecs, codecWarning, homeCodec, ownCodec } from './codec-check.ts';
@@ -35,8 +37,8 @@ export interface WorkflowPorts {
   readonly layerRecords: LayerRecords;
   readonly scratch: () => Promise<ScratchFolder>;
   readonly download: Download;
-  /** Fetches an image into the home. */
-  readonly pull: (name: string, platform: Platform, signal: AbortSignal) => Promise<void>;
+  /** Fetches an image into the home: into `store`, which is as much of it as whoever started the build may use. */
+  readonly pull: (name: string, platform: Platform, signal: AbortSignal, store: ImageStore) => Promise<void>;
   /** Opens the context of a request that has one. */
   readonly context: (request: BuildRequest, signal: AbortSignal) => Promise<ContextSource>;
   /** Archives in the home's bucket. Absent: none are taken. */
@@ -137,7 +139,9 @@ export async function planBuildStep(id: string, ports: WorkflowPorts): Promise<v
       });
     }
     const mayRead = reads === undefined ? {} : { mayRead: (name: string) => reads.includes(name) };
-    const build = await prepareBuild(request, { ...ports, ...mayRead, log: meteredLog(log), signal });
+    const store = reads === undefined ? ports : provenStore(ports, reads);
+    const pull = (name: string, platform: Platform) => ports.pull(name, platform, signal, store);
+    const build = await prepareBuild(request, { ...ports, ...mayRead, pull, log: meteredLog(log), signal });
     for (const warning of build.plan.warnings) log.warning(warning);
     await records.savePlan(id, planDocument(build, request.tags));
   });

@@ -190,6 +190,45 @@ test('a build that only copies onto a base that has to be fetched first opens no
   expect(opened.filter((digest) => digests.includes(digest))).toEqual([]);
 });
 
+test('a base is made of nobody else’s layers, also with their digests known', async () => {
+  await using upstream = await startUpstream();
+  const reference = parseReference(`${upstream.host}/evil:1`);
+  await using maker = await accountHome();
+  await using home = await accountHome({
+    pull: async (name, platform, signal, store) => {
+      const reference = parseReference(name);
+      await pullImage(store, upstream.client, { reference, platform: { wanted: platform, strict: true }, signal });
+    },
+  });
+  // The same image in both homes, and from one of them at another registry.
+  for (const [where, tag] of [
+    [maker, reference.repository],
+    [home, 'secret/app'],
+  ] as const) {
+    const context = { kind: 'stored' as const, id: await sendContext(where.fresh(), { 'app/key': 'secret' }), project };
+    const buildArgs = { SOURCE_DATE_EPOCH: '0' };
+    const request = requestOf('FROM scratch\nCOPY app /app\n', { context, buildArgs, tags: [`${tag}:1`] });
+    expect((await drive(where, await startBuild(where, request))).failure).toBeUndefined();
+  }
+  await pushImage(maker.fresh(), upstream.client, { reference } as never);
+  const start = await startBuild(home, requestOf('FROM secret/app:1\nLABEL a=b\n'));
+  await planBuildStep(start, home.fresh());
+  const layer = (await planOf(start, home.fresh())).starts.get(0)!.layers[0]!.descriptor.digest;
+  // Which names the layer, and gives it to nobody.
+  upstream.hook = (call, next) => (call.path.endsWith(`/blobs/${layer}`) ? { status: 404, headers: {} } : next(call));
+
+  const { repository } = reference;
+  const plan = async (reads: readonly string[]) => {
+    const { build } = await home.fresh().records.create(requestOf(`FROM ${upstream.host}/evil:1\nLABEL a=b\n`), { reads });
+    await planBuildStep(build.id, home.fresh());
+  };
+  await expect(plan([repository])).rejects.toMatchObject({ message: expect.stringContaining('failed to resolve') });
+  expect(await home.fresh().catalog.linked(repository, layer)).toBeUndefined();
+  // Whoever may pull it anyway need not send for it again.
+  await plan([repository, 'secret/app']);
+  expect(await home.fresh().catalog.linked(repository, layer)).toBeDefined();
+});
+
 test('a base with the host of the home itself is its own, and is fetched from nowhere', async () => {
   const asked: string[] = [];
   await using home = await accountHome({
