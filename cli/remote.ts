@@ -6,12 +6,14 @@ import { dockerCredentials } from '../shared/auth/docker-config.ts';
 import { isLoopback } from '../shared/client/address.ts';
 import { parseChallenges } from '../shared/client/challenge.ts';
 import { asUpstream, discard, HttpClient, type HttpOptions, type Incoming } from '../shared/client/http.ts';
+import { RegistryClient } from '../shared/client/registry-client.ts';
 import { basic, Tokens } from '../shared/client/tokens.ts';
 import { SlipwayError } from '../shared/errors.ts';
 import type { Bytes } from '../shared/store/blobs.ts';
 import { version } from '../shared/version.ts';
 import { BytesBody, type SendOptions } from './api-client.ts';
 import type { Endpoint } from './endpoint.ts';
+import { inMemory } from './short-body.ts';
 
 export interface RemoteOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -20,8 +22,6 @@ export interface RemoteOptions {
   readonly http?: Partial<HttpOptions>;
 }
 
-/** Bytes of a body that is kept in memory while it is sent: what gateways pass, and a little more. */
-const shortBody = 6 << 20;
 /** Without a login, with a token, with one for what was missing, and for what was found missing then: a name's source after its target. */
 const mostTries = 4;
 
@@ -30,6 +30,7 @@ export class Remote implements Disposable {
   readonly #http: HttpClient;
   readonly #tokens: Tokens;
   readonly #env: RemoteOptions['env'];
+  readonly #now: RemoteOptions['now'];
   /** What was last sent and not refused. */
   #settled = false;
   #login: Promise<Credentials | undefined> | undefined;
@@ -39,18 +40,38 @@ export class Remote implements Disposable {
   constructor(endpoint: Endpoint, { env, now, http = {} }: RemoteOptions) {
     this.endpoint = endpoint;
     this.#env = env;
+    this.#now = now;
     const named = (env.SLIPWAY_INSECURE_REGISTRIES ?? '').split(',').flatMap((host) => host.trim() || []);
     const insecure = (host: string): boolean => named.includes(host) || named.includes(host.replace(/:\d+$/, ''));
     this.#http = new HttpClient({ userAgent: `slipway/${version}`, env, insecure, ...http });
-    const { login } = endpoint;
     this.#scopes = new Set([`project:${endpoint.project}:view,build,manage`, 'registry:catalog:*']);
     this.#tokens = new Tokens({
       http: this.#http,
       clientId: 'slipway',
       now,
+      credentials: () => this.#credentials(),
+    });
+  }
+
+  async #credentials(): Promise<Credentials | undefined> {
+    const { url, login } = this.endpoint;
+    this.#login ??= login === undefined ? dockerCredentials(new URL(url).host, '', { env: this.#env }) : Promise.resolve(login);
+    return await this.#login;
+  }
+
+  /** The registry at the same origin, with the same login: its tokens are for the repository in question alone. */
+  registry(): RegistryClient {
+    const { host, origin } = new URL(this.endpoint.url);
+    return new RegistryClient({
+      http: this.#http,
+      host,
+      origin: new URL(origin),
+      insecure: false,
+      now: this.#now,
       credentials: async () => {
-        this.#login ??= login === undefined ? dockerCredentials(new URL(endpoint.url).host, '', { env }) : Promise.resolve(login);
-        return await this.#login;
+        const login = await this.#credentials();
+        if (login !== undefined) checkProtected(this.endpoint.url, this.#env);
+        return login;
       },
     });
   }
@@ -178,29 +199,6 @@ export class Remote implements Disposable {
 
   [Symbol.dispose](): void {
     this.#http[Symbol.dispose]();
-  }
-}
-
-/** What is short is read first: then it can be sent again, with a token for what was found missing. */
-async function inMemory(body: ApiRequest['body']): Promise<ApiRequest['body']> {
-  if (body === null || body instanceof BytesBody) return body;
-  const start: Uint8Array[] = [];
-  const iterator = body[Symbol.asyncIterator]();
-  let size = 0;
-  for (let next = await iterator.next(); !next.done; next = await iterator.next()) {
-    start.push(next.value);
-    size += next.value.length;
-    if (size > shortBody) return continued(start, iterator);
-  }
-  return new BytesBody(Buffer.concat(start));
-}
-
-async function* continued(start: readonly Uint8Array[], rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
-  try {
-    yield* start;
-    for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
-  } finally {
-    await rest.return?.();
   }
 }
 

@@ -9,7 +9,7 @@ import type { Bytes } from '../shared/store/blobs.ts';
 import { bodyLimit, callOf, type GatewayEvent, type GatewayResult } from './gateway.ts';
 
 /** Bytes of an answer: an escape for each quote may double them on the way. */
-const answerLimit = 2_500_000;
+export const answerLimit = 2_500_000;
 
 /** Streams of which a part is a whole answer: lines with numbers, after which to go on. */
 const partial = /^\/api\/v1\/(builds|transfers)\/[^/]+\/events$/;
@@ -40,28 +40,50 @@ export function apiHandler(
         method,
         url: `http://home${path}${query === '' ? '' : `?${query}`}`,
         headers: { get: (name) => header(name.toLowerCase()) ?? null },
-        body: inOurWords(body),
+        body: inOurWords(body, path),
         signal,
       });
-      return collected(answer, partial.test(path));
+      return collected(answer, path);
     });
   };
 }
 
 /** A body that does not pass, in the words of this API. */
-async function* inOurWords(body: Bytes): AsyncGenerator<Uint8Array> {
+async function* inOurWords(body: Bytes, path: string): AsyncGenerator<Uint8Array> {
   try {
     yield* body;
   } catch (cause) {
     if (!(cause instanceof OciError && cause.code === 'SIZE_INVALID')) throw cause;
     throw new SlipwayError('TOO_LARGE', `more than ${bodyLimit / 1e6} MB in one request do not pass the gateway of this home`, {
-      hint: 'Lists and contents of files go straight to the bucket (POST /api/v1/blobs; `slipway build` does so), images to the registry (slipway push).',
+      hint: otherWayIn(path),
       cause,
     });
   }
 }
 
-async function collected(answer: ApiResponse, mayEnd: boolean): Promise<GatewayResult> {
+/** How what is too large for a request gets into this home. */
+function otherWayIn(path: string): string {
+  if (/^\/api\/v1\/images\/(?:load|import)$/.test(path))
+    return 'The command line sends archives of any size (slipway load, slipway import). Other clients push their images to the registry of this home.';
+  if (path === '/api/v1/contexts/archive')
+    return 'Put it into the bucket of this home, below contexts/, and build from there; `slipway build -` sends archives of any size.';
+  if (/^\/api\/v1\/contexts(?:\/|$)/.test(path))
+    return 'Lists and contents of files go straight to the bucket (POST /api/v1/blobs; `slipway build` does so).';
+  if (path === '/api/v1/builds') return 'Send the files as a context (POST /api/v1/contexts), and name it in the request.';
+  return 'No request of this kind needs so much: it may be meant for another route.';
+}
+
+/** How what is too large for an answer gets out of it. */
+function otherWayOut(path: string): string {
+  if (path === '/api/v1/images/save')
+    return 'The command line saves images of any size (slipway save). Other clients pull them from the registry of this home.';
+  if (path === '/api/v1/images') return 'Ask for less of the list: filter=reference=NAME.';
+  if (path === '/api/v1/builds') return 'Ask for less of the list: limit=N, and then after=NEXT, its `next`.';
+  return 'Ask for less at a time, if this can be done in parts.';
+}
+
+async function collected(answer: ApiResponse, path: string): Promise<GatewayResult> {
+  const mayEnd = partial.test(path);
   const chunks: Uint8Array[] = [];
   let size = 0;
   const { body } = answer;
@@ -70,7 +92,7 @@ async function collected(answer: ApiResponse, mayEnd: boolean): Promise<GatewayR
     if (size > answerLimit) {
       // A line that is too large by itself has to go all the same: the client would ask for it for ever.
       if (mayEnd && chunks.length > 0) break;
-      if (!mayEnd) return collected(tooLong(), false);
+      if (!mayEnd) return collected(tooLong(path), path);
     }
     chunks.push(chunk);
   }
@@ -84,9 +106,9 @@ async function collected(answer: ApiResponse, mayEnd: boolean): Promise<GatewayR
   };
 }
 
-const tooLong = (): ApiResponse =>
+const tooLong = (path: string): ApiResponse =>
   errorResponse(
     new SlipwayError('TOO_LARGE', `an answer of more than ${answerLimit / 1e6} MB does not pass the gateway of this home`, {
-      hint: 'Images leave by the registry: slipway pull, docker pull or skopeo copy. Lists can be asked for in smaller pages.',
+      hint: otherWayOut(path),
     }),
   );

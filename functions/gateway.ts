@@ -20,7 +20,7 @@ const textLimit = 1024 * 1024;
 /** What a client is told to cut its uploads into. */
 export const chunkLimit = 4 * 1024 * 1024;
 
-export const tooLarge = `more than ${bodyLimit / 1e6} MB in one request do not pass the gateway: push with "slipway push" or a client that uploads in chunks of 4 MiB at most, or have an upload host deployed (docs/account.md, Large layers)`;
+export const tooLarge = `more than ${bodyLimit / 1e6} MB in one request do not pass the gateway: "slipway push", "slipway load" and "slipway build" send any size; other clients push in chunks of 4 MiB at most, or by an upload host (docs/account.md, Large layers)`;
 
 /** A Lambda handler that answers by `handle`. */
 export function gatewayHandler(handle: Handler): (event: GatewayEvent) => Promise<GatewayResult> {

@@ -202,4 +202,4 @@ export class RegistryApi extends Construct {
 
 // As functions/gateway.ts says it: infra/ knows functions by path only, and a test compares the two.
 export const tooLarge =
-  'more than 4.5 MB in one request do not pass the gateway: push with "slipway push" or a client that uploads in chunks of 4 MiB at most, or have an upload host deployed (docs/account.md, Large layers)';
+  'more than 4.5 MB in one request do not pass the gateway: "slipway push", "slipway load" and "slipway build" send any size; other clients push in chunks of 4 MiB at most, or by an upload host (docs/account.md, Large layers)';

@@ -1,9 +1,11 @@
 import type { ImportedImage } from '../../shared/api/images.ts';
 import { SlipwayError } from '../../shared/errors.ts';
+import { formatPlatform, hostPlatform } from '../../shared/oci/platform.ts';
 import { query } from '../api-client.ts';
 import { defineCommand } from '../command.ts';
 import { fileBytes, stdinBytes } from '../input.ts';
 import { type Io, isTerminal, print } from '../io.ts';
+import { ofAnySize } from '../of-any-size.ts';
 
 export const command = defineCommand({
   name: 'import',
@@ -11,7 +13,9 @@ export const command = defineCommand({
   usage: '[OPTIONS] file|URL|- [REPOSITORY[:TAG]]',
   description: `Reads a tar of a root filesystem, plain or compressed with gzip, bzip2, xz or zstd, and makes an image of one layer with an
 empty config. Use --change to set what a container needs to start. Prints the image ID.
-For archives of images ('docker save', 'slipway save') use 'slipway load'.`,
+For archives of images ('docker save', 'slipway save') use 'slipway load'.
+For a home in an account, what is too large for one request (4.5 MB) needs a name: the layer is made in a temporary folder here (TMPDIR
+chooses where) and sent to the registry there.`,
   examples: [
     ['slipway import rootfs.tar.gz base:1.0 -c \'CMD ["/bin/sh"]\'', 'From a file, with a command to run'],
     [
@@ -30,16 +34,21 @@ For archives of images ('docker save', 'slipway save') use 'slipway load'.`,
     platform: { type: 'string', value: 'os/arch', help: 'What the root filesystem is for (default: this machine)' },
   },
   args: { min: 1, max: 2 },
-  async run({ args, options, io, api }) {
+  async run({ args, options, io, api, remote }) {
     const [source = '', name] = args;
     const client = await api();
-    const body = await bytesOf(io, source);
-    const { change, message, platform } = options;
-    const path = `/api/v1/images/import${query({ name, change, message, platform, source })}`;
-    const response = await client.send('POST', path, body);
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of response.body instanceof Uint8Array ? [response.body] : (response.body ?? [])) chunks.push(chunk);
-    const { id } = JSON.parse(Buffer.concat(chunks).toString('utf8')) as ImportedImage;
+    const { change, message } = options;
+    // This machine's, and not that of the home.
+    const platform = options.platform ?? formatPlatform(hostPlatform());
+    const request = { name, change, message, platform, source };
+    const { body, registry } = await ofAnySize(await bytesOf(io, source), { api, remote });
+    if (registry !== undefined) {
+      const { importElsewhere } = await import('../load-elsewhere.ts');
+      await print(io, (await importElsewhere(io, registry, body, request)).id);
+      return 0;
+    }
+    const response = await client.send('POST', `/api/v1/images/import${query(request)}`, body);
+    const { id } = await client.answer<ImportedImage>(response);
     await print(io, id);
     return 0;
   },

@@ -3,8 +3,8 @@ import type { Stats } from 'node:fs';
 import { type FileHandle, open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { SaveRequest } from '../../shared/api/images.ts';
-import { errnoOf, SlipwayError, throwIfCancelled } from '../../shared/errors.ts';
-import { defineCommand } from '../command.ts';
+import { errnoOf, isCode, SlipwayError, throwIfCancelled } from '../../shared/errors.ts';
+import { type Call, defineCommand, type Options } from '../command.ts';
 import { isTerminal, write } from '../io.ts';
 
 export const command = defineCommand({
@@ -25,29 +25,41 @@ NAME alone saves all tags of the repository; an image saved by ID comes back wit
     platform: { type: 'string', value: 'os/arch', help: 'Save only this platform of a multi-platform image' },
   },
   args: { min: 1 },
-  async run({ args, options, io, api }) {
+  async run({ args, options, io, api, remote }) {
     const { output, platform } = options;
     if (output === undefined && isTerminal(io.stdout)) {
       throw new SlipwayError('USAGE', 'cowardly refusing to save to a terminal. Use the -o flag or redirect');
     }
     const request: SaveRequest = { names: [...args], ...(platform !== undefined && { platform }) };
-    const { body } = await (await api()).send('POST', '/api/v1/images/save', Buffer.from(JSON.stringify(request)));
-    const chunks = body instanceof Uint8Array ? [body] : (body ?? []);
+    const chunks = await archive(request, { io, api, remote });
     if (output === undefined) for await (const chunk of chunks) await write(io.stdout, chunk);
     else await writeFile(resolve(io.cwd, output), chunks, io.signal);
     return 0;
   },
 });
 
+type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
+async function archive(request: SaveRequest, { io, api, remote }: Pick<Call<Options>, 'io' | 'api' | 'remote'>): Promise<Chunks> {
+  const client = await api();
+  try {
+    const { body } = await client.send('POST', '/api/v1/images/save', Buffer.from(JSON.stringify(request)));
+    return body instanceof Uint8Array ? [body] : (body ?? []);
+  } catch (error) {
+    if (!isCode(error, 'TOO_LARGE')) throw error;
+    const { homeRegistry } = await import('../home-registry.ts');
+    const registry = await homeRegistry({ api, remote });
+    if (registry === undefined) throw error;
+    const { saveElsewhere } = await import('../save-elsewhere.ts');
+    return await saveElsewhere(request.names, request.platform, { registry, api: client, signal: io.signal });
+  }
+}
+
 /**
  * A file appears when it is whole, under the name that a link leads to. What is no file is written to as it is and never replaced: a
  * pipe (`>(zstd)`), a device, /dev/stdout.
  */
-async function writeFile(
-  path: string,
-  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  signal: AbortSignal,
-): Promise<void> {
+async function writeFile(path: string, chunks: Chunks, signal: AbortSignal): Promise<void> {
   let partial: string | undefined;
   try {
     const there = await statIfThere(path);
@@ -78,11 +90,7 @@ async function statIfThere(path: string): Promise<Stats | undefined> {
 }
 
 /** The next chunk is read while one is written. */
-async function writeChunks(
-  file: FileHandle,
-  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  signal: AbortSignal,
-): Promise<void> {
+async function writeChunks(file: FileHandle, chunks: Chunks, signal: AbortSignal): Promise<void> {
   let writing: Promise<unknown> = Promise.resolve();
   try {
     for await (const chunk of chunks) {

@@ -11,9 +11,10 @@ import { oldestBuild } from '../../shared/collection/oldest-build.ts';
 import { oldestTransfer } from '../../shared/collection/oldest-transfer.ts';
 import { TableCatalog } from '../../shared/store/catalog-table.ts';
 import { TransferRecords } from '../../shared/transfer/transfer-records.ts';
-import { apiHandler } from '../api-gateway.ts';
+import { answerLimit, apiHandler } from '../api-gateway.ts';
 import { countedBuild } from '../counted-calls.ts';
 import { required } from '../environment.ts';
+import { bodyLimit } from '../gateway.ts';
 import { LambdaTransfers } from '../lambda-transfers.ts';
 import { Metering } from '../metering.ts';
 import { openRemotesOf } from '../remotes.ts';
@@ -61,6 +62,7 @@ async function open(): Promise<ApiFetch> {
     atWork: async () => ((await oldestBuild(table, clock())) ?? (await oldestTransfer(table, clock()))) !== undefined,
     archives,
     host: audience,
+    limits: { request: bodyLimit, answer: answerLimit },
     contexts: async () => new (await import('../../shared/build/archive-context.ts')).StoredArchives({ blobs, table }),
   };
   return createApi(parts, { sameMachine: false, guard });

@@ -9,6 +9,7 @@
 //   POST   /api/v1/images/load?platform                  a tar in, one event a line out
 //   POST   /api/v1/images/import?name&change&message&platform&source    a tar in
 import * as z from 'zod/mini';
+import type { ArchivedImage } from '../archive/load.ts';
 import type { Action } from '../auth/scope.ts';
 import type { ListedImage } from '../image/images.ts';
 import type { InspectedImage, HistoryRow as Row } from '../image/inspect.ts';
@@ -124,10 +125,14 @@ export function imageRoutes(parts: ApiParts): readonly Route[] {
       const { saveImages } = await import('../archive/save.ts');
       const { names: given, platform } = checked(saveRequest, await readJson(request), 'save request');
       const names = given.map((name) => withoutHost(name, host));
-      for (const name of names) await may(access, name, 'pull', optionsOf(request));
+      if (access.caller !== undefined) {
+        const { checkSaving } = await import('./image-access.ts');
+        await checkSaving(parts, access, names, optionsOf(request));
+      }
       return stream(await saveImages(parts, names, { ...optionsOf(request), ...platformOf(platform) }), 'application/x-tar');
     }),
-    route('POST', '/api/v1/images/load', ({ request, query, access }) => ndjson(load(parts, request, query, access))),
+    // Told when it is done: what a token lacks is then a 401 as anywhere, after which a client asks for it and sends the archive again.
+    route('POST', '/api/v1/images/load', async ({ request, query, access }) => ndjson(await load(parts, request, query, access))),
     route('POST', '/api/v1/images/import', async ({ request, query, access }) => {
       const { importImage } = await import('../archive/import.ts');
       const name = query.get('name');
@@ -158,19 +163,29 @@ function mayName(access: Access, names: readonly { readonly repository: string }
   access.require(...names.map(({ repository }) => ({ name: repository, action: 'push' as const })));
 }
 
-async function* load(parts: ApiParts, request: ApiRequest, query: URLSearchParams, access: Access): AsyncGenerator<LoadEvent> {
+async function load(
+  parts: ApiParts,
+  request: ApiRequest,
+  query: URLSearchParams,
+  access: Access,
+): Promise<AsyncIterable<LoadEvent>> {
   const { loadArchive } = await import('../archive/load.ts');
   const { images } = await loadArchive(parts, request.body ?? nothing(), {
     ...optionsOf(request),
     ...platformOf(query.get('platform')),
     by: 'load',
+    rename: (repository) => withoutHost(repository, parts.host),
     check: (names) => mayName(access, names),
   });
-  for (const { digest, names, note } of images) {
-    if (note !== undefined) yield { note };
-    if (names.length === 0) yield { loadedId: digest };
-    for (const { repository, tag } of names) yield { loaded: `${repository}:${tag}`, id: digest };
-  }
+  return ReadableStream.from(images.flatMap(eventsOf));
+}
+
+function eventsOf({ digest, names, note }: ArchivedImage): LoadEvent[] {
+  return [
+    ...(note === undefined ? [] : [{ note }]),
+    ...(names.length === 0 ? [{ loadedId: digest }] : []),
+    ...names.map(({ repository, tag }) => ({ loaded: `${repository}:${tag}`, id: digest })),
+  ];
 }
 
 function summary(image: ListedImage): ImageSummary {

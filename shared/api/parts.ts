@@ -11,6 +11,8 @@ import type { ApiGuard } from './access.ts';
 export interface ApiParts {
   /** What others write before the first slash in the names of this home's images. Absent: it is no registry that others reach. */
   readonly host?: string;
+  /** Bytes of one request and of one answer, where a gateway that hands them on whole is in front. Absent: they are streams. */
+  readonly limits?: { readonly request: number; readonly answer: number };
   readonly blobs: Blobs;
   readonly table: Table;
   readonly catalog: Catalog;

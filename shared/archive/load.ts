@@ -17,6 +17,8 @@ export interface LoadOptions extends Options {
   readonly platform?: Platform;
   /** Kept in the history of the tags. */
   readonly by?: string;
+  /** What the home calls a repository that the archive names so. */
+  readonly rename?: (repository: string) => string;
   /** Throws for images that may not be named so; an image without a name has an empty list. */
   readonly check?: (names: readonly Name[]) => void;
 }
@@ -41,7 +43,7 @@ export async function loadArchive(parts: ImageParts, source: Bytes, options: Loa
   const intake = new Intake(parts.blobs);
   try {
     await intake.read(source, options);
-    const images = await interpret(parts, intake, options);
+    const images = renamed(await interpret(parts, intake, options), options.rename);
     if (images.length === 0) throw new SlipwayError('INVALID_ARCHIVE', 'the archive has no images');
     const commits: RepositoryCommit[] = [];
     for (const { names } of images) options.check?.(names);
@@ -64,6 +66,15 @@ function interpret(parts: ImageParts, intake: Intake, options: LoadOptions): Pro
   if (intake.documents.has('manifest.json')) return readDockerArchive(parts.blobs, intake, options);
   throw new SlipwayError('INVALID_ARCHIVE', 'the archive has neither index.json nor manifest.json: it is no image archive', {
     hint: 'To make an image of a plain root filesystem, use slipway import.',
+  });
+}
+
+function renamed(images: readonly ArchivedImage[], rename: LoadOptions['rename']): readonly ArchivedImage[] {
+  if (rename === undefined) return images;
+  return images.map((image) => {
+    const names = image.names.map(({ repository, tag }) => ({ repository: rename(repository), tag }));
+    // Two names may be one now.
+    return { ...image, names: [...new Map(names.map((name) => [`${name.repository}:${name.tag}`, name])).values()] };
   });
 }
 

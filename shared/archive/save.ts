@@ -2,7 +2,7 @@
 // in as they are stored; they were verified when they came. The same images give the same archive.
 import { SlipwayError } from '../errors.ts';
 import type { Name } from '../image/commit.ts';
-import { factsFor } from '../image/facts.ts';
+import { type FactsParts, factsFor } from '../image/facts.ts';
 import { type ImageParts, Images, noSuchImage } from '../image/images.ts';
 import { isImageManifest, isRunnable, openImage, readIfStored, type Stored } from '../image/read.ts';
 import type { EntryWithBody } from '../layer/entry.ts';
@@ -12,7 +12,7 @@ import { encodeIndex } from '../oci/encode.ts';
 import { mediaType } from '../oci/media-type.ts';
 import { choosePlatform, hostPlatform, type Platform } from '../oci/platform.ts';
 import { canonical, parseReference } from '../oci/reference.ts';
-import type { Blobs, Options } from '../store/blobs.ts';
+import type { Options, ReadableBlobs } from '../store/blobs.ts';
 import { writeTar } from '../tar/write.ts';
 
 export interface SaveOptions extends Options {
@@ -29,8 +29,9 @@ export const annotation = {
 
 export const blobPath = (digest: Digest): string => `blobs/${algorithmOf(digest)}/${encodedOf(digest)}`;
 
-interface Asked {
+export interface AskedImage {
   readonly digest: Digest;
+  /** None: it comes back without a name. */
   readonly names: readonly Name[];
 }
 
@@ -43,11 +44,19 @@ export async function saveImages(
   words: readonly string[],
   options: SaveOptions = {},
 ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
-  const asked = merge((await Promise.all(words.map((word) => resolve(parts, word, options)))).flat());
+  return await archiveOf(parts, (await Promise.all(words.map((word) => resolve(parts, word, options)))).flat(), options);
+}
+
+/** The archive of these images, as {@link saveImages} makes it. */
+export async function archiveOf(
+  parts: FactsParts,
+  images: readonly AskedImage[],
+  options: SaveOptions = {},
+): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
   const blobs = new Map<Digest, number>();
   const entries: Descriptor[] = [];
   const legacy: LegacyImage[] = [];
-  for (const { digest, names } of asked) {
+  for (const { digest, names } of merge(images)) {
     const top = options.platform
       ? (await openImage(parts.blobs, digest, { platform: options.platform }, options)).digest
       : digest;
@@ -64,7 +73,7 @@ export async function saveImages(
   return writeTar(members(parts.blobs, blobs, index, legacy), options);
 }
 
-async function resolve(parts: ImageParts, word: string, options: Options): Promise<readonly Asked[]> {
+async function resolve(parts: ImageParts, word: string, options: Options): Promise<readonly AskedImage[]> {
   const images = new Images(parts);
   if (/^(?:sha256:)?[a-f0-9]{64}$/.test(word)) return [{ digest: (await images.find(word, options)).digest, names: [] }];
   const all = await images.namesFor(word, options);
@@ -74,7 +83,7 @@ async function resolve(parts: ImageParts, word: string, options: Options): Promi
 }
 
 /** One entry for each image, with the names from all words. */
-function merge(asked: readonly Asked[]): readonly Asked[] {
+function merge(asked: readonly AskedImage[]): readonly AskedImage[] {
   const byDigest = new Map<Digest, Map<string, Name>>();
   for (const { digest, names } of asked) {
     const known = byDigest.get(digest) ?? new Map<string, Name>();
@@ -100,7 +109,7 @@ interface LegacyImage {
 
 /** What loaders before OCI layouts see: of an index the image for this machine, else its first. */
 async function legacyImage(
-  blobs: Blobs,
+  blobs: ReadableBlobs,
   digest: Digest,
   names: readonly Name[],
   options?: Options,
@@ -116,7 +125,7 @@ async function legacyImage(
   };
 }
 
-async function plainImage(blobs: Blobs, stored: Stored, options?: Options): Promise<Stored | undefined> {
+async function plainImage(blobs: ReadableBlobs, stored: Stored, options?: Options): Promise<Stored | undefined> {
   if (stored.document.kind === 'manifest') return stored;
   const members = stored.document.index.manifests.filter(isRunnable);
   const chosen = choosePlatform(members, hostPlatform()) ?? members[0];
@@ -125,7 +134,7 @@ async function plainImage(blobs: Blobs, stored: Stored, options?: Options): Prom
 }
 
 /** What is missing is an error now, not in the middle of the tar. */
-async function checkStored(blobs: Blobs, wanted: ReadonlyMap<Digest, number>, options?: Options): Promise<void> {
+async function checkStored(blobs: ReadableBlobs, wanted: ReadonlyMap<Digest, number>, options?: Options): Promise<void> {
   for (const [digest, size] of wanted) {
     if ((await blobs.stat(digest, options))?.size === size) continue;
     throw new SlipwayError('STORE', `cannot save: the blob ${digest} is not stored here`, {
@@ -154,7 +163,7 @@ const document = (path: string, bytes: Uint8Array): EntryWithBody => ({
 
 /** Documents first: a loader that reads the stream once knows what is to come. */
 function* members(
-  blobs: Blobs,
+  blobs: ReadableBlobs,
   wanted: ReadonlyMap<Digest, number>,
   index: Uint8Array,
   legacy: readonly LegacyImage[],
@@ -179,7 +188,7 @@ function* members(
   }
 }
 
-async function opened(blobs: Blobs, digest: Digest, signal?: AbortSignal) {
+async function opened(blobs: ReadableBlobs, digest: Digest, signal?: AbortSignal) {
   const blob = await blobs.open(digest, undefined, signal ? { signal } : undefined);
   if (blob === undefined) throw noSuchImage(digest);
   return blob.body;

@@ -36,15 +36,12 @@ interface Document extends RemoteManifest {
  * moved only after everything it needs is there.
  */
 export async function pushImage(store: ImageStore, client: RegistryClient, request: PushRequest): Promise<RemoteManifest> {
-  const { reference, platform, onEvent, signal } = request;
-  const { repository, path, tag } = reference;
+  const { reference, onEvent, signal } = request;
+  const { path, tag } = reference;
   onEvent?.({ kind: 'pushing', repository: `${reference.host}/${path}` });
-  const record = await store.catalog.resolve(repository, tag);
-  if (record === undefined) throw new SlipwayError('NOT_FOUND', `tag does not exist: ${familiar(reference)}`);
-  let top = await load(store, record.digest, record.mediaType);
-  if (platform !== undefined) top = await only(store, top, platform, reference);
+  let top: RemoteManifest;
   try {
-    await sendTree(store, client, request, top);
+    top = await pushContents(store, client, request);
     await client.putManifest(path, tag, top, signal);
   } catch (error) {
     throwIfCancelled(signal);
@@ -56,6 +53,20 @@ export async function pushImage(store: ImageStore, client: RegistryClient, reque
   }
   onEvent?.({ kind: 'pushed', tag, digest: top.digest, size: top.bytes.length });
   onEvent?.({ kind: 'done', name: familiar(reference), canonical: canonical(reference), fresh: true });
+  return top;
+}
+
+/**
+ * Sends everything that a tag needs, and neither the tag nor what it points at: that is the answer, for RegistryClient.putManifest. So
+ * several tags can be moved when all they need is there. Errors: as pushImage.
+ */
+export async function pushContents(store: ImageStore, client: RegistryClient, request: PushRequest): Promise<RemoteManifest> {
+  const { reference, platform } = request;
+  const record = await store.catalog.resolve(reference.repository, reference.tag);
+  if (record === undefined) throw new SlipwayError('NOT_FOUND', `tag does not exist: ${familiar(reference)}`);
+  let top = await load(store, record.digest, record.mediaType);
+  if (platform !== undefined) top = await only(store, top, platform, reference);
+  await sendTree(store, client, request, top);
   return top;
 }
 

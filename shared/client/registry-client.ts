@@ -23,6 +23,8 @@ export interface RegistryClientOptions {
   readonly credentials: () => Promise<Credentials | undefined>;
   /** Plain HTTP and unchecked certificates are allowed. Always so for this machine's own addresses. */
   readonly insecure: boolean;
+  /** Where the host answers, when that is known. Absent: HTTPS, or what `insecure` allows. */
+  readonly origin?: URL;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }
@@ -427,6 +429,7 @@ export class RegistryClient {
    * credentials, what they speak.
    */
   async #findOrigin(): Promise<URL> {
+    if (this.#options.origin !== undefined) return this.#options.origin;
     const host = this.host === 'docker.io' ? hubRegistry : this.host;
     const secure = new URL(`https://${host}/`);
     const plain = new URL(`http://${host}/`);

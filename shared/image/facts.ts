@@ -4,7 +4,7 @@ import { configLimit, parseConfig } from '../oci/config.ts';
 import type { Digest } from '../oci/digest.ts';
 import { childrenOf, isForeign } from '../oci/manifest.ts';
 import { choosePlatform, formatPlatform, hostPlatform, type Platform } from '../oci/platform.ts';
-import type { Blobs, Options } from '../store/blobs.ts';
+import type { Options, ReadableBlobs } from '../store/blobs.ts';
 import { imageKeys } from '../store/keys.ts';
 import type { Json, Table } from '../store/table.ts';
 import { isImageManifest, isRunnable, nestingLimit, readBlob, readIfStored, readStored, type Stored } from './read.ts';
@@ -30,8 +30,9 @@ export interface Facts {
 }
 
 export interface FactsParts {
-  readonly table: Table;
-  readonly blobs: Blobs;
+  /** Where facts are kept once they are known. Absent: they are made each time. */
+  readonly table?: Table;
+  readonly blobs: ReadableBlobs;
 }
 
 /** Bytes of facts that are worth a record; larger ones (an index of hundreds of images) are made each time. */
@@ -43,7 +44,7 @@ export async function factsOf(
   digests: readonly Digest[],
   options?: Options,
 ): Promise<readonly (Facts | undefined)[]> {
-  const records = await table.getMany(digests.map(imageKeys.facts), options);
+  const records = (await table?.getMany(digests.map(imageKeys.facts), options)) ?? [];
   const found: (Facts | undefined)[] = [];
   for (const [i, digest] of digests.entries()) {
     const value = records[i]?.value as { readonly version?: number; readonly facts?: Facts } | undefined;
@@ -53,7 +54,7 @@ export async function factsOf(
     }
     const stored = await readIfStored(blobs, digest, undefined, options);
     const learnt = stored && (await learn(blobs, stored, options));
-    if (learnt?.complete && Buffer.byteLength(JSON.stringify(learnt.facts)) <= recordLimit) {
+    if (table !== undefined && learnt?.complete && Buffer.byteLength(JSON.stringify(learnt.facts)) <= recordLimit) {
       await table.put(imageKeys.facts(digest), { version, facts: learnt.facts as unknown as Json }, {}, options);
     }
     found.push(learnt?.facts);
@@ -78,7 +79,7 @@ const totals = (sizes: ReadonlyMap<Digest, number>): Pick<Facts, 'size' | 'blobs
   blobs: [...sizes],
 });
 
-async function learn(blobs: Blobs, stored: Stored, options?: Options): Promise<Learnt> {
+async function learn(blobs: ReadableBlobs, stored: Stored, options?: Options): Promise<Learnt> {
   const { digest, bytes, document } = stored;
   if (document.kind === 'index') return await learnIndex(blobs, stored, options);
   const { manifest } = document;
@@ -99,7 +100,7 @@ async function learn(blobs: Blobs, stored: Stored, options?: Options): Promise<L
   return { facts, complete: true };
 }
 
-async function learnIndex(blobs: Blobs, top: Stored, options?: Options): Promise<Learnt> {
+async function learnIndex(blobs: ReadableBlobs, top: Stored, options?: Options): Promise<Learnt> {
   const sizes = new Map<Digest, number>([[top.digest, top.bytes.length]]);
   const members: Digest[] = [];
   const images: { readonly platform?: Platform; readonly facts: Facts }[] = [];

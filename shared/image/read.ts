@@ -8,7 +8,7 @@ import type { Digest } from '../oci/digest.ts';
 import { type ImageManifest, type ManifestOrIndex, manifestLimit, parseManifestOrIndex } from '../oci/manifest.ts';
 import { mediaType } from '../oci/media-type.ts';
 import { choosePlatform, formatPlatform, hostPlatform, type Platform } from '../oci/platform.ts';
-import type { Blobs, Options } from '../store/blobs.ts';
+import type { Options, ReadableBlobs } from '../store/blobs.ts';
 import { mapBounded } from '../store/bounded.ts';
 import { collect } from '../stream/collect.ts';
 
@@ -41,7 +41,7 @@ export const isImageManifest = (manifest: ImageManifest): boolean => imageConfig
 
 /** The bytes of a small blob. NOT_FOUND when the store has lost it. */
 export async function readBlob(
-  blobs: Blobs,
+  blobs: ReadableBlobs,
   digest: Digest,
   limit: number,
   what: string,
@@ -58,13 +58,18 @@ export async function readBlob(
 }
 
 /** The manifest or index of this digest. */
-export async function readStored(blobs: Blobs, digest: Digest, type?: string, options?: Options): Promise<Stored> {
+export async function readStored(blobs: ReadableBlobs, digest: Digest, type?: string, options?: Options): Promise<Stored> {
   const bytes = await readBlob(blobs, digest, manifestLimit, 'manifest', options);
   return { digest, bytes, document: parseManifestOrIndex(bytes, type) };
 }
 
 /** `undefined` when the store does not have it: members of an index may be elsewhere. */
-export async function readIfStored(blobs: Blobs, digest: Digest, type?: string, options?: Options): Promise<Stored | undefined> {
+export async function readIfStored(
+  blobs: ReadableBlobs,
+  digest: Digest,
+  type?: string,
+  options?: Options,
+): Promise<Stored | undefined> {
   return (await blobs.stat(digest, options)) === undefined ? undefined : await readStored(blobs, digest, type, options);
 }
 
@@ -78,7 +83,7 @@ export interface Choice {
  * for this machine, else the only image there is.
  * @throws NOT_FOUND when there is no such member; INVALID_DOCUMENT when the documents contradict each other; UNSUPPORTED for artifacts
  */
-export async function openImage(blobs: Blobs, digest: Digest, choice: Choice = {}, options?: Options): Promise<Image> {
+export async function openImage(blobs: ReadableBlobs, digest: Digest, choice: Choice = {}, options?: Options): Promise<Image> {
   let stored = await readStored(blobs, digest, undefined, options);
   for (let depth = 0; stored.document.kind === 'index'; depth++) {
     if (depth === nestingLimit)
@@ -106,7 +111,12 @@ function chooseMember(members: readonly Descriptor[], asked: Platform | undefine
 /** BuildKit puts attestations into an index as members of the platform unknown/unknown. */
 export const isRunnable = ({ platform }: Descriptor): boolean => platform?.os !== 'unknown';
 
-async function imageOf(blobs: Blobs, { digest, bytes, document }: Stored, asked?: Platform, options?: Options): Promise<Image> {
+async function imageOf(
+  blobs: ReadableBlobs,
+  { digest, bytes, document }: Stored,
+  asked?: Platform,
+  options?: Options,
+): Promise<Image> {
   if (document.kind !== 'manifest') throw new SlipwayError('INTERNAL', `${digest} is an index`);
   const { manifest, mediaType: type } = document;
   if (!isImageManifest(manifest)) {
@@ -138,7 +148,7 @@ export function pairLayers(manifest: ImageManifest, config: ImageConfig, digest:
  * Everything an image or index needs is stored with the size its descriptors say, and its documents agree. Answers what is missing;
  * documents that cannot be read are thrown.
  */
-export async function validate(blobs: Blobs, digest: Digest, options?: Options): Promise<readonly Digest[]> {
+export async function validate(blobs: ReadableBlobs, digest: Digest, options?: Options): Promise<readonly Digest[]> {
   const missing: Digest[] = [];
   const seen = new Set<Digest>();
   const visit = async (wanted: Digest, type: string | undefined, depth: number): Promise<void> => {
@@ -159,7 +169,12 @@ export async function validate(blobs: Blobs, digest: Digest, options?: Options):
   return missing;
 }
 
-async function lacking(blobs: Blobs, manifest: ImageManifest, digest: Digest, options?: Options): Promise<readonly Digest[]> {
+async function lacking(
+  blobs: ReadableBlobs,
+  manifest: ImageManifest,
+  digest: Digest,
+  options?: Options,
+): Promise<readonly Digest[]> {
   const wanted = [manifest.config, ...manifest.layers];
   const stats = await mapBounded(wanted, (descriptor) => blobs.stat(descriptor.digest, options));
   const missing = wanted.filter((descriptor, i) => stats[i]?.size !== descriptor.size).map((descriptor) => descriptor.digest);

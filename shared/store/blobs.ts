@@ -73,6 +73,9 @@ export interface Blobs {
   readonly fading?: FadingBlobs;
 }
 
+/** Of a store what reading images takes: it may be another's, such as a registry. */
+export type ReadableBlobs = Pick<Blobs, 'stat' | 'open' | 'local'>;
+
 /**
  * Taking away blobs so that nobody loses one he was told is there (docs/decisions/0015). A blob that nothing seems to need is marked.
  * Every method of Blobs that tells of a blob, and every URL for it, takes the mark off first; `list` and what is below do not. Only a

@@ -97,7 +97,7 @@ describe('the control API behind a gateway', () => {
     const answer = await handlerOf(async () => stream(image()))(event('POST', '/api/v1/images/save'));
     expect(answer.statusCode).toBe(413);
     expect(JSON.parse(answer.body)).toMatchObject({
-      error: { code: 'TOO_LARGE', hint: expect.stringContaining('slipway pull') },
+      error: { code: 'TOO_LARGE', hint: expect.stringContaining('slipway save') },
     });
     expect(closed).toBe(true);
   });
