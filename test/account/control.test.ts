@@ -1,5 +1,6 @@
 // The control API and the command line against a deployed account: login, builds of folders and archives, their list and logs, what a
 // robot may not do. The stack is that of production, on a local AWS, behind what CloudFront and API Gateway do to messages.
+import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -159,6 +160,25 @@ describe.skipIf(missing)(`the control API of an account${missing === undefined ?
       const { code, err } = await run('ci', ['build', '-q', url]);
       expect([url, code, err]).toEqual([url, 1, expect.stringContaining(said)]);
     }
+  });
+
+  test('loads, saves and imports more than the gateway passes', async () => {
+    await login('ci');
+    const own = { home: join(folder.path, 'own'), cwd: folder.path, env: { HOME: folder.path } };
+    const entry = { path: 'data', type: 'file' as const, mode: 0o644, uid: 0, gid: 0, size: 7_000_000, mtime: 0 };
+    const body = { kind: 'bytes' as const, bytes: randomBytes(entry.size) };
+    await writeFile(join(folder.path, 'large.tar'), Buffer.concat(await Array.fromAsync(writeTar([{ entry, body }]))));
+    for (const args of [
+      ['import', 'large.tar', 'team/large:1'],
+      ['save', '-o', 'large.archive', 'team/large'],
+    ])
+      expect(await cli(args, own)).toMatchObject({ code: 0 });
+    expect(await ok('ci', ['load', '-i', 'large.archive'])).toBe('Loaded image: team/large:1\n');
+    await ok('ci', ['save', '-o', 'again.archive', 'team/large']);
+    const [first, again] = await Promise.all(['large', 'again'].map((name) => readFile(join(folder.path, `${name}.archive`))));
+    expect(again!.equals(first!)).toBe(true);
+    const id = (await ok('ci', ['import', 'large.tar', 'team/imported:1'])).trim();
+    expect(JSON.parse(await ok('ci', ['inspect', 'team/imported:1']))).toMatchObject([{ Id: id }]);
   });
 
   test('lists, shows and tells builds, and keeps them from who may not see them', async () => {
