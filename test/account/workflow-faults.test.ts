@@ -84,7 +84,7 @@ test.skipIf(why)(
   async () => {
     await using world = await accountWorld();
     const { request, right } = await prepared(world);
-    for (let from = 1; ; from += 11) {
+    for (let from = 1; ; from += all ? 11 : 22) {
       const id = await startBuild(world.home, request);
       // Reads as well as writes, of both stores. Each state is tried six times, a question of a runner five times.
       rearm(world.faults, ({ call }) => (call >= from && call < from + 4 ? 'before' : undefined));
@@ -106,7 +106,7 @@ test.skipIf(why)(
   async () => {
     await using world = await accountWorld();
     const { request, writes } = await prepared(world);
-    for (let from = 5; from < writes * 0.8; from += 9) {
+    for (let from = 5; from < writes * 0.8; from += all ? 9 : 18) {
       const id = await startBuild(world.home, { ...request, tags: [`other:${from}`] });
       const seen = world.calls.length;
       // It is there again for the state that says why, which is tried for longer than any other.
