@@ -1,12 +1,12 @@
 // The registry: one function from call to reply (OCI distribution-spec 1.1, and docker's v1 search), without a framework, because the
 // hot path of a registry is a lookup and a few headers.
 import type { Digest } from '../oci/digest.ts';
+import { ByteCache } from '../store/byte-cache.ts';
 import { deleteBlob, readBlob } from './blobs.ts';
 import { errorReply, isFault, OciError } from './errors.ts';
 import { type Call, type Handler, json, type Reply, toCall, toResponse } from './exchange.ts';
 import { listReferrers, listRepositories, listTags } from './listings.ts';
 import { deleteManifest, putManifest, readManifest } from './manifests.ts';
-import { ByteCache } from './memory.ts';
 import type { RegistryParts } from './parts.ts';
 import { parseRoute, type Route } from './route.ts';
 import { ping, search } from './search.ts';
