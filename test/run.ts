@@ -44,11 +44,7 @@ interface Report {
   readonly numFailedTestSuites: number;
 }
 
-const ofStack = ['account', 'infra'];
-const ofClients = ['e2e'];
-
-const only = (projects: readonly string[]) => projects.map((name) => `--project=${name}`);
-const without = (projects: readonly string[]) => projects.map((name) => `--project=!${name}`);
+const waiting = ['account', 'runners', 'infra'];
 
 const out = mkdtempSync(join(tmpdir(), 'slipway-test-'));
 let failed = 0;
@@ -64,15 +60,15 @@ try {
     if (run(title, command, args)) passed += 1;
     else failed += 1;
   }
-  // Side by side: most of them wait for other processes much of the time. With arguments, what those name.
+  // Tests of the stack and of runners mostly wait for other processes: the others run meanwhile. With arguments, what they name.
   const given = process.argv.slice(2);
-  const parts = given.length > 0 ? [given] : [only(ofStack), only(ofClients), without([...ofStack, ...ofClients])];
-  const last = parts.length - 1;
+  const parts =
+    given.length > 0 ? [given] : [waiting.map((name) => `--project=${name}`), waiting.map((name) => `--project=!${name}`)];
   const runs = await Promise.all(
-    parts.map(async (args, index) => tests(args, join(out, `report-${index}.json`), index === last)),
+    parts.map(async (args, index) => tests(args, join(out, `report-${index}.json`), index > 0 || parts.length === 1)),
   );
   for (const { ok, file, output } of runs) {
-    if (output !== '') process.stdout.write(`\n== tests that ran beside them\n${output}`);
+    if (output !== '') process.stdout.write(`\n== tests of the stack and of runners\n${output}`);
     const report = JSON.parse(readFileSync(file, 'utf8')) as Report;
     passed += report.numPassedTests;
     failed += report.numFailedTests;
