@@ -15,6 +15,9 @@ const sharing = { isolate: false, testTimeout: 60_000, hookTimeout: 60_000 };
 /** Start the program of a runner again and again, and wait for it: not part of `npm run check`. */
 const withRunners = ['test/workflow/{credentials,recovery,runner}.test.ts', 'test/e2e/runner-*.test.ts'];
 
+/** Start servers, commands and networks of their own, several seconds a file: not part of `npm run check`, which has a minute. */
+const withServers = ['test/cli/{archives-elsewhere,remote}.test.ts', 'test/{sandbox/run-network,workflow/codec-check}.test.ts'];
+
 const overTheWire = ['test/contract/*{aws,s3,dynamo}*.test.ts'];
 
 export default defineConfig({
@@ -26,9 +29,11 @@ export default defineConfig({
         exclude: [
           ...['node_modules/**', 'test/contract/**', 'test/golden/**', 'test/e2e/**', 'test/infra/**', 'test/account/**'],
           ...withRunners,
+          ...withServers,
         ],
         ...sharing,
       }),
+      project('servers', withServers, sharing),
       project('runners', withRunners, { testTimeout: 120_000, hookTimeout: 120_000, fileParallelism: false }),
       project('contract', ['test/contract/**/*.test.ts'], {
         exclude: ['node_modules/**', ...overTheWire],
