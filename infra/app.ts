@@ -22,6 +22,7 @@ const settings = [
   'platform',
   'prices',
   'collectAfterDays',
+  'archivesKeptDays',
   'uploadHost',
   'localUrl',
   'localRunners',
@@ -82,13 +83,24 @@ function builds(): Pick<SlipwayProps, 'runners' | 'platform' | 'prices'> {
   };
 }
 
-function collection(): Pick<SlipwayProps, 'collection'> {
-  const said = setting('collectAfterDays');
-  if (said === undefined) return {};
-  if (said === 'never') return { collection: false };
+/** A whole number of days, `never`, or undefined where nothing is said. */
+function daysOf(name: (typeof settings)[number]): number | 'never' | undefined {
+  const said = setting(name);
+  if (said === undefined || said === 'never') return said;
   const days = Number(said);
-  if (Number.isInteger(days) && days > 0) return { collection: { after: Duration.days(days) } };
-  throw new Error(`-c collectAfterDays=${said}: a whole number of days, or never, is expected`);
+  if (Number.isInteger(days) && days > 0) return days;
+  throw new Error(`-c ${name}=${said}: a whole number of days, or never, is expected`);
+}
+
+function collection(): Pick<SlipwayProps, 'collection'> {
+  const days = daysOf('collectAfterDays');
+  if (days === undefined) return {};
+  return { collection: days === 'never' ? false : { after: Duration.days(days) } };
+}
+
+function archives(): Pick<SlipwayProps, 'archivesKeptDays'> {
+  const days = daysOf('archivesKeptDays');
+  return typeof days === 'number' ? { archivesKeptDays: days } : {};
 }
 
 /** What emulators need to be told, and what they have no service for (docs/verified.md). */
@@ -121,6 +133,7 @@ const props: SlipwayProps = {
   ...uploads(),
   ...builds(),
   ...collection(),
+  ...archives(),
   front: front(),
   anonymousPull: (setting('anonymousPull') ?? '').split(',').filter((pattern) => pattern !== ''),
   accountLogRole: setting('accountLogRole') !== 'false',

@@ -28,6 +28,8 @@ export interface SlipwayProps {
   readonly accessLogs?: StorageProps['accessLogs'];
   /** Days until the parts of an abandoned upload are freed; at least 7, which is also what it is when absent. */
   readonly abandonedUploadDays?: number;
+  /** Days until the context archives that clients put below `contexts/` are deleted. They are kept when absent. */
+  readonly archivesKeptDays?: number;
   /** How long logs are kept. A month when absent. */
   readonly logRetention?: RetentionDays;
   /** Told when an alarm changes, an SNS topic for one. */
@@ -75,6 +77,7 @@ export class Slipway extends Construct {
     this.storage = new Storage(this, 'Storage', {
       removalPolicy: props.removalPolicy ?? RemovalPolicy.RETAIN,
       abandonedUploadDays: props.abandonedUploadDays ?? 7,
+      ...(props.archivesKeptDays === undefined ? {} : { archivesKeptDays: props.archivesKeptDays }),
       ...(props.encryptionKey === undefined ? {} : { encryptionKey: props.encryptionKey }),
       ...(props.accessLogs === undefined ? {} : { accessLogs: props.accessLogs }),
     });

@@ -15,10 +15,15 @@ export interface StorageProps {
   readonly accessLogs?: { readonly bucket: IBucket; readonly prefix?: string };
   /** Days after which the parts of an upload that nobody finished are freed. At least 7: an upload's own record lives that long. */
   readonly abandonedUploadDays: number;
+  /** Days after which the context archives that clients put below `contexts/` are deleted. Absent: they are the clients' own, and kept. */
+  readonly archivesKeptDays?: number;
 }
 
 /** Names of the table's attributes, as shared/store/aws/dynamo-table.ts has them. */
 export const tableShape = { partition: 'pk', sort: 'sk', expiry: 'expires' } as const;
+
+/** Where clients put context archives, as shared/context/archive-object.ts has it. */
+export const archiveFolder = 'contexts/';
 
 export class Storage extends Construct {
   readonly bucket: Bucket;
@@ -30,6 +35,10 @@ export class Storage extends Construct {
     const { removalPolicy, encryptionKey, accessLogs } = props;
     if (!Number.isInteger(props.abandonedUploadDays) || props.abandonedUploadDays < 7) {
       throw new Error(`abandonedUploadDays: ${props.abandonedUploadDays} is not a whole number of 7 or more`);
+    }
+    const { archivesKeptDays } = props;
+    if (archivesKeptDays !== undefined && (!Number.isInteger(archivesKeptDays) || archivesKeptDays < 1)) {
+      throw new Error(`archivesKeptDays: ${archivesKeptDays} is not a whole number of 1 or more`);
     }
     this.bucket = new Bucket(this, 'Bucket', {
       removalPolicy,
@@ -43,6 +52,9 @@ export class Storage extends Construct {
       versioned: false,
       lifecycleRules: [
         { id: 'abandoned-uploads', abortIncompleteMultipartUploadAfter: Duration.days(props.abandonedUploadDays) },
+        ...(archivesKeptDays === undefined
+          ? []
+          : [{ id: 'context-archives', prefix: archiveFolder, expiration: Duration.days(archivesKeptDays) }]),
       ],
       ...(accessLogs === undefined
         ? {}

@@ -14,6 +14,7 @@ import { accountsPartition } from '../../infra/functions.ts';
 import { tooLarge } from '../../infra/registry-api.ts';
 import { Slipway, type SlipwayProps } from '../../infra/slipway.ts';
 import { tableShape } from '../../infra/storage.ts';
+import { archiveFolder } from '../../shared/context/archive-object.ts';
 import { DynamoTable } from '../../shared/store/aws/dynamo-table.ts';
 import { accountKeys } from '../../shared/store/keys.ts';
 import { patience } from '../../shared/transfer/transfer-records.ts';
@@ -112,6 +113,19 @@ describe('what is kept', () => {
       },
     });
     expect(() => made(() => ({ abandonedUploadDays: 6 }))).toThrow('7 or more');
+  });
+
+  test('deletes the archives of contexts only where it is told to', () => {
+    const rules = (of: Template) =>
+      Object.values(of.findResources('AWS::S3::Bucket')).map((bucket) => bucket.Properties.LifecycleConfiguration.Rules);
+    expect(rules(template)).toEqual([[expect.objectContaining({ Id: 'abandoned-uploads' })]]);
+    expect(rules(Template.fromStack(made(() => ({ archivesKeptDays: 30 })).stack))).toEqual([
+      [
+        expect.objectContaining({ Id: 'abandoned-uploads' }),
+        { Id: 'context-archives', Prefix: archiveFolder, ExpirationInDays: 30, Status: 'Enabled' },
+      ],
+    ]);
+    expect(() => made(() => ({ archivesKeptDays: 0 }))).toThrow('1 or more');
   });
 
   test('has the table that the driver needs', () => {
