@@ -35,7 +35,10 @@ function unwritable(error: unknown, name: string): Disposable & { readonly name:
   return { name, [Symbol.dispose]: () => undefined };
 }
 
-/** Whether another command works in the home. What a server does is written down as it goes: links of pushes, records of builds. */
+/**
+ * Whether another command works in the home, or a request of a server that counts as one (home.ts). What else a server does is written
+ * down as it goes: links of pushes, records of builds.
+ */
 export const commandsAtWork = (root: string, own: string): boolean => others(root, own).some(({ work }) => work === 'command');
 
 function others(root: string, own: string): readonly { readonly name: string; readonly work: string }[] {

@@ -91,6 +91,8 @@ export async function openHome({ env, now, served = false }: HomeOptions): Promi
       const { oldestBuild } = await import('../shared/collection/oldest-build.ts');
       return commandsAtWork(root, activity.name) || (await oldestBuild(table, clock())) !== undefined;
     },
+    // A command is at work all its life. To those that clean up, a server's request is like one.
+    ...(served ? { working: () => enterHome(root, 'command') } : {}),
   };
   return {
     root,

@@ -134,6 +134,7 @@ export function imageRoutes(parts: ApiParts): readonly Route[] {
     // Told when it is done: what a token lacks is then a 401 as anywhere, after which a client asks for it and sends the archive again.
     route('POST', '/api/v1/images/load', async ({ request, query, access }) => ndjson(await load(parts, request, query, access))),
     route('POST', '/api/v1/images/import', async ({ request, query, access }) => {
+      using _working = parts.working?.();
       const { importImage } = await import('../archive/import.ts');
       const name = query.get('name');
       const target = name ? parseTarget(withoutHost(name, host)) : undefined;
@@ -169,6 +170,7 @@ async function load(
   query: URLSearchParams,
   access: Access,
 ): Promise<AsyncIterable<LoadEvent>> {
+  using _working = parts.working?.();
   const { loadArchive } = await import('../archive/load.ts');
   const { images } = await loadArchive(parts, request.body ?? nothing(), {
     ...optionsOf(request),

@@ -35,6 +35,11 @@ export interface ApiParts {
    * removed then loses its names at once, and its blobs by a collection.
    */
   atWork?(): Promise<boolean>;
+  /**
+   * Says, until disposed, that a request is at work that relies on blobs which it found and has not written down yet: a pull, a load.
+   * Absent where nothing removes blobs at once.
+   */
+  working?(): Disposable;
 }
 
 /** Who speaks to the API. */

@@ -99,6 +99,7 @@ async function prepared(
 ): Promise<Work> {
   const { host, path } = transfer.reference;
   return async (tell, signal) => {
+    using _working = parts.working?.();
     const remotes = await parts.remotes();
     const client =
       who === undefined ? remotes.registry(host, path) : remotes.registryFor(who === 'nobody' ? undefined : who, host);
