@@ -135,7 +135,6 @@ export const loadEvent = z.union([
   z.object({ loaded: text, id: digestText }),
   z.object({ loadedId: digestText }),
   z.object({ note: text }),
-  errorAnswer,
 ]);
 export const importedImage = z.object({ id: digestText });
 const transferEvents = [
