@@ -43,7 +43,8 @@ function nobodyListens(error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE') stop.abort('SIGPIPE');
 }
 
-const self = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+/** With `--` for the reason that `cli/slipway` gives. */
+const self = [process.execPath, ...process.execArgv, '--', ...process.argv.slice(1)];
 
 /** Longer than anything that is closed properly takes to close. */
 const grace = 2000;
