@@ -1,5 +1,4 @@
 // The frame of a command: its options, its help, its parsing. One command a file in commands/, each exporting `command`.
-import { parseArgs } from 'node:util';
 import type { Home } from '../local/home.ts';
 import { SlipwayError } from '../shared/errors.ts';
 import type { Api } from './api-client.ts';
@@ -78,91 +77,75 @@ export class UsageError extends SlipwayError {
   }
 }
 
-/** Docker's habit: flags may follow arguments; `--flag=false` is allowed; an unknown flag is named. */
+/** A flag that is unknown, has no value, or has one it cannot have: docker's exit code 125. */
+export class FlagError extends UsageError {}
+
+interface Flag {
+  readonly type: 'boolean' | 'string';
+  readonly short?: string;
+  readonly multiple?: boolean;
+}
+
+/**
+ * As docker reads its flags (Go's pflag): they may follow arguments, `--flag=value`, `--flag value`, `-f value`, `-fvalue` and `-abf value` are
+ * one, the word after a flag that takes a value is its value whatever it begins with, a boolean may be `--flag=false`, and `--` ends them.
+ */
 export function parse<O extends Options>(
   command: Omit<Command<O>, 'run'>,
   argv: readonly string[],
 ): { args: string[]; options: Call<O>['options']; help: boolean } {
-  const specs: Record<string, { type: 'boolean' | 'string'; short?: string; multiple?: boolean }> = {
-    help: { type: 'boolean', short: 'h' },
+  const shortHelp = Object.values(command.options).some((option) => option.short === 'h') ? {} : { short: 'h' };
+  const flags = new Map<string, Flag>([['help', { type: 'boolean', ...shortHelp }], ...Object.entries(command.options)]);
+  const values: Record<string, unknown> = {};
+  for (const [name, { multiple }] of flags) if (multiple) values[name] = [];
+  const args: string[] = [];
+  const refuse = (message: string): never => {
+    throw new FlagError(command.name, message);
   };
-  for (const [name, spec] of Object.entries(command.options)) {
-    specs[name] = {
-      type: spec.type,
-      ...(spec.short === undefined ? {} : { short: spec.short }),
-      ...(spec.multiple ? { multiple: true } : {}),
-    };
-  }
-  if (command.options.help?.short !== undefined || Object.values(command.options).some((o) => o.short === 'h'))
-    delete specs.help?.short;
-
-  let words = [...argv];
-  let after: string[] = [];
-  if (command.stopAtFirstArgument) {
-    const at = firstArgument(words, specs);
-    after = words.slice(at);
-    words = words.slice(0, at);
-  }
-  const switchedOff = new Set<string>();
-  words = words.filter((word, i) => {
-    if (words.indexOf('--') !== -1 && i > words.indexOf('--')) return true;
-    const match = /^--([a-z0-9-]+)=(true|false|1|0)$/.exec(word);
-    if (match === null || specs[match[1] as string]?.type !== 'boolean') return true;
-    if (match[2] === 'false' || match[2] === '0') {
-      switchedOff.add(match[1] as string);
-      return false;
+  const set = (name: string, flag: Flag, value: string): void => {
+    if (flag.type === 'boolean') {
+      const spelled = `${flag.short === undefined ? '' : `-${flag.short}, `}--${name}`;
+      values[name] = truth.get(value) ?? refuse(`invalid argument "${value}" for "${spelled}" flag: true or false is expected`);
+    } else if (flag.multiple) (values[name] as string[]).push(value);
+    else values[name] = value;
+  };
+  const words = [...argv];
+  for (let word = words.shift(); word !== undefined; word = words.shift()) {
+    const next = (flag: string): string => words.shift() ?? refuse(`flag needs an argument: ${flag}`);
+    if (word === '--') {
+      args.push(...words.splice(0));
+    } else if (word.startsWith('--')) {
+      const [, spelled = '', value] = /^(--[^=]*)(?:=(.*))?$/s.exec(word) ?? [];
+      const name = spelled.slice(2);
+      const flag = flags.get(name) ?? refuse(`unknown flag: ${spelled}`);
+      set(name, flag, value ?? (flag.type === 'boolean' ? 'true' : next(spelled)));
+    } else if (word.startsWith('-') && word !== '-') {
+      for (let rest = word.slice(1); rest !== ''; ) {
+        const letter = rest.slice(0, 1);
+        rest = rest.slice(1);
+        const [name, flag] =
+          [...flags].find(([, { short }]) => short === letter) ?? refuse(`unknown shorthand flag: '${letter}' in ${word}`);
+        if (flag.type === 'boolean' && !rest.startsWith('=')) {
+          set(name, flag, 'true');
+          continue;
+        }
+        set(name, flag, rest === '' ? next(`'${letter}' in ${word}`) : rest.replace(/^=/, ''));
+        rest = '';
+      }
+    } else {
+      args.push(word);
+      if (command.stopAtFirstArgument) args.push(...words.splice(0));
     }
-    return true;
-  });
-  words = words.map((word) =>
-    word.replace(/^(--[a-z0-9-]+)=(true|1)$/, (all, flag: string) => (specs[flag.slice(2)]?.type === 'boolean' ? flag : all)),
-  );
-
-  let values: Record<string, unknown>;
-  let positionals: string[];
-  try {
-    ({ values, positionals } = parseArgs({ args: words, options: specs, allowPositionals: true, strict: true }));
-  } catch (error) {
-    throw new UsageError(command.name, parseMessage(error));
   }
-  for (const name of switchedOff) values[name] = false;
-  for (const [name, spec] of Object.entries(command.options)) if (spec.multiple) values[name] ??= [];
-  const args = [...positionals, ...after];
   const help = values.help === true;
   if (!help) checkCount(command, args);
   return { args, options: values as Call<O>['options'], help };
 }
 
-function firstArgument(words: readonly string[], specs: Record<string, { type: string; short?: string }>): number {
-  const takesValue = (short: string) => Object.values(specs).some((s) => s.short === short && s.type === 'string');
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i] as string;
-    if (word === '--') return i + 1;
-    if (!word.startsWith('-') || word === '-') return i;
-    if (word.startsWith('--')) {
-      if (!word.includes('=') && specs[word.slice(2)]?.type === 'string') i++;
-      continue;
-    }
-    for (let j = 1; j < word.length; j++) {
-      if (!takesValue(word[j] as string)) continue;
-      if (j === word.length - 1) i++;
-      break;
-    }
-  }
-  return words.length;
-}
-
-function parseMessage(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  const unknown = /Unknown option '([^']+)'/.exec(text);
-  if (unknown !== null)
-    return (unknown[1] as string).startsWith('--')
-      ? `unknown flag: ${unknown[1]}`
-      : `unknown shorthand flag: '${(unknown[1] as string).slice(1)}'`;
-  const missing = /Option '([^']+?)(?: <value>)?' argument missing/.exec(text);
-  if (missing !== null) return `flag needs an argument: ${(missing[1] as string).split(', ').at(-1)}`;
-  return text.split('\n')[0] as string;
-}
+const truth: ReadonlyMap<string, boolean> = new Map([
+  ...['1', 't', 'T', 'TRUE', 'true', 'True'].map((word) => [word, true] as const),
+  ...['0', 'f', 'F', 'FALSE', 'false', 'False'].map((word) => [word, false] as const),
+]);
 
 function checkCount(command: Pick<Command<Options>, 'name' | 'args'>, args: readonly string[]): void {
   const { min, max } = command.args;

@@ -30,6 +30,24 @@ describe('parsing a command line', () => {
     expect(parse(command, ['--no-trunc=true', 'image']).options['no-trunc']).toBe(true);
   });
 
+  it('reads a boolean as docker does, in short too, and the last one counts', () => {
+    expect(parse(command, ['-i=false', '-t=1', 'image']).options).toMatchObject({ interactive: false, tty: true });
+    expect(parse(command, ['--tty=false', '-it', 'image']).options).toMatchObject({ interactive: true, tty: true });
+  });
+
+  it('takes the word after a flag for its value whatever it begins with', () => {
+    const { args, options } = parse(command, ['-e', '-A=1', '--env', '--', '--name', '--tty=true', '-e=B', '--env=', 'image']);
+    expect(args).toEqual(['image']);
+    expect(options).toMatchObject({ env: ['-A=1', '--', 'B', ''], name: '--tty=true' });
+    expect(options.tty).toBeUndefined();
+  });
+
+  it('leaves what follows -- alone', () => {
+    const { args, options } = parse(command, ['-i', '--', '--tty=true', '-x', '--']);
+    expect(args).toEqual(['--tty=true', '-x', '--']);
+    expect(options.tty).toBeUndefined();
+  });
+
   it('gives an empty list for a repeatable flag that was not given', () => {
     expect(parse(command, ['image']).options.env).toEqual([]);
   });
@@ -48,8 +66,11 @@ describe('parsing a command line', () => {
 
   it.each([
     [['--nope', 'image'], 'unknown flag: --nope'],
-    [['-x', 'image'], "unknown shorthand flag: 'x'"],
+    [['--__proto__=x', 'image'], 'unknown flag: --__proto__'],
+    [['-ix', 'image'], "unknown shorthand flag: 'x' in -ix"],
     [['image', '--name'], 'flag needs an argument: --name'],
+    [['image', '-ie'], "flag needs an argument: 'e' in -ie"],
+    [['--interactive=maybe'], 'invalid argument "maybe" for "-i, --interactive" flag: true or false is expected'],
     [[], "'slipway try' requires at least 1 argument"],
     [['a', 'b', 'c', 'd'], "'slipway try' requires at most 3 arguments"],
   ])('says what is wrong with %j', (argv, message) => {
