@@ -3,7 +3,7 @@ import type { Home } from '../local/home.ts';
 import { errnoOf, SlipwayError } from '../shared/errors.ts';
 import { version } from '../shared/version.ts';
 import { Api } from './api-client.ts';
-import { helpText, parse, UsageError } from './command.ts';
+import { FlagError, helpText, parse, UsageError } from './command.ts';
 import { commands, spellings } from './commands.ts';
 import { chosenEndpoint } from './endpoint.ts';
 import type { Io } from './io.ts';
@@ -31,18 +31,23 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
   }
   if (first === 'help') return await dispatch([...argv.slice(1), '--help'], io);
   if (first === '--context' || first === '-c') {
-    if (second === undefined) throw new UsageError('', `flag needs an argument: ${first}`);
+    if (second === undefined) throw new FlagError('', `flag needs an argument: ${first}`);
     // As a variable would: SLIPWAY_ENDPOINT gives way to what is said on the command line.
     return await dispatch(argv.slice(2), { ...io, env: { ...io.env, SLIPWAY_CONTEXT: second, SLIPWAY_ENDPOINT: undefined } });
   }
-  if (first.startsWith('--')) throw new UsageError('', `unknown flag: ${first.split('=', 1)[0]}`);
-  if (first.startsWith('-')) throw new UsageError('', `unknown shorthand flag: '${first.slice(1, 2)}' in ${first}`);
+  if (first.startsWith('--')) throw new FlagError('', `unknown flag: ${first.split('=', 1)[0]}`);
+  if (first.startsWith('-')) throw new FlagError('', `unknown shorthand flag: '${first.slice(1, 2)}' in ${first}`);
   const threeWords = third === undefined ? undefined : commandOf(`${first} ${second} ${third}`);
   const twoWords = second === undefined ? undefined : commandOf(`${first} ${second}`);
   const name = threeWords ?? twoWords ?? spellings[first] ?? first;
   const length = threeWords !== undefined ? 3 : twoWords !== undefined ? 2 : 1;
   const listed = Object.hasOwn(commands, name) ? commands[name] : undefined;
-  if (listed === undefined) throw new UsageError('', unknownCommand(first, second));
+  if (listed === undefined) {
+    const inside = membersOf(first);
+    if (inside.length === 0 || (second !== '--help' && second !== '-h')) throw new UsageError('', unknownCommand(first, second));
+    await write(io.stdout, groupHelp(first, inside));
+    return 0;
+  }
   const { command } = await listed.load();
   const call = parse(command, argv.slice(length));
   if (call.help) {
@@ -115,16 +120,13 @@ async function inNamespace(need: 'required' | 'preferred', io: Io): Promise<numb
 }
 
 function overview(): string {
-  const width = Math.max(...Object.keys(commands).map((n) => n.length)) + 2;
-  const lines = Object.entries(commands)
-    .toSorted(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, c]) => `  ${name.padEnd(width)}${c.summary}`);
+  const all = Object.entries(commands).toSorted(([a], [b]) => (a < b ? -1 : 1));
   return `Usage:  slipway COMMAND
 
 Builds container images from Dockerfiles and serves them from a registry, without a daemon
 
 Commands:
-${lines.join('\n')}
+${listing(all.map(([name, { summary }]) => [name, summary]))}
 
 Run 'slipway COMMAND --help' for more information on a command.
 Set SLIPWAY_HOME to choose where images and the build cache are kept, or SLIPWAY_ENDPOINT (or --context NAME, see 'slipway context')
@@ -132,14 +134,41 @@ to work with a home elsewhere.
 `;
 }
 
+type Lines = readonly (readonly [name: string, summary: string])[];
+
+function listing(lines: Lines): string {
+  const width = Math.max(...lines.map(([name]) => name.length)) + 2;
+  return lines.map(([name, summary]) => `  ${name.padEnd(width)}${summary}`).join('\n');
+}
+
+/** The commands whose first word is this one, in one of their spellings each; none, when it begins no command. */
+function membersOf(group: string): Lines {
+  const found = new Map<string, string>();
+  for (const words of [...Object.keys(commands), ...Object.keys(spellings)]) {
+    const means = spellings[words] ?? words;
+    if (words.startsWith(`${group} `) && !found.has(means)) found.set(means, words.slice(group.length + 1));
+  }
+  return [...found]
+    .map(([means, rest]) => [rest, commands[means]?.summary ?? ''] as const)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1));
+}
+
+const groupHelp = (group: string, inside: Lines): string => `Usage:  slipway ${group} COMMAND
+
+Commands:
+${listing(inside)}
+
+Run 'slipway ${group} COMMAND --help' for more information on a command.
+`;
+
 function unknownCommand(first: string, second: string | undefined): string {
-  const inside = Object.keys(commands).flatMap((name) => (name.startsWith(`${first} `) ? [name.slice(first.length + 1)] : []));
+  const inside = membersOf(first).map(([name]) => name);
   if (inside.length > 0) {
     return second === undefined
       ? `slipway ${first} needs one of: ${inside.join(', ')}`
-      : `unknown command: slipway ${first} ${second}; there are ${inside.join(', ')}`;
+      : `unknown command: slipway ${first} ${second}; there ${inside.length === 1 ? 'is' : 'are'} ${inside.join(', ')}`;
   }
-  const groups = ['image', 'container', 'builder', 'buildx', 'system', 'volume', 'network'];
+  const groups = ['volume', 'network'];
   const shown = groups.includes(first) && second !== undefined ? `${first} ${second}` : first;
   return `unknown command: slipway ${shown}`;
 }
@@ -149,11 +178,7 @@ async function report(error: unknown, io: Io): Promise<number> {
   if (error instanceof UsageError) {
     const of = error.command === '' ? '' : ` ${error.command}`;
     await warn(io, `${error.message}\n\nRun 'slipway${of} --help' for more information`);
-    return error.message.startsWith('unknown flag') ||
-      error.message.startsWith('unknown shorthand') ||
-      error.message.startsWith('flag needs')
-      ? 125
-      : 1;
+    return error instanceof FlagError ? 125 : 1;
   }
   if (error instanceof SlipwayError) {
     if (error.code === 'CANCELLED') {

@@ -38,6 +38,20 @@ it('names an unknown command and points at the help', async () => {
   expect(err).toContain("Run 'slipway --help'");
 });
 
+it('says what the first word of several begins, with and without the spelling of docker', async () => {
+  const { code, out, err } = await cli(['image', '--help']);
+  expect({ code, err }).toEqual({ code: 0, err: '' });
+  for (const line of ['  ls       List images', '  prune    Remove images without a name']) expect(out).toContain(`${line}\n`);
+  expect((await cli(['help', 'image'])).out).toBe(out);
+  expect((await cli(['context', '-h'])).out).toContain('  create   Name an endpoint\n');
+  expect(await cli(['image'])).toMatchObject({
+    code: 1,
+    out: '',
+    err: expect.stringContaining('history, import, inspect, load, ls, '),
+  });
+  expect((await cli(['system', 'df'])).err).toContain('unknown command: slipway system df; there is prune\n');
+});
+
 it('answers 125 to an unknown flag, as docker does', async () => {
   const { code, err } = await cli(['version', '--nope']);
   expect(code).toBe(125);
