@@ -100,9 +100,11 @@ export class SlipwayError extends Error {
 export const isCode = (error: unknown, ...codes: readonly ErrorCode[]): error is SlipwayError =>
   error instanceof SlipwayError && codes.includes(error.code);
 
-/** The errno name (`ENOENT`, ...) of a system error, or undefined. */
+/** The errno name (`ENOENT`, ...) of a system error, or undefined. Errors of ours have a code too, but it is none. */
 export const errnoOf = (error: unknown): string | undefined =>
-  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  error instanceof Error && !(error instanceof SlipwayError) && 'code' in error && typeof error.code === 'string'
+    ? error.code
+    : undefined;
 
 /** Throws CANCELLED if the signal has fired. */
 export function throwIfCancelled(signal: AbortSignal | undefined): void {
