@@ -1,4 +1,4 @@
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { About } from '../../shared/api/about.ts';
 import type { BuildFacts } from '../../shared/api/builds.ts';
@@ -6,11 +6,12 @@ import type { BuildRequest, ContextRef } from '../../shared/build/request.ts';
 import { errnoOf, isCode, SlipwayError } from '../../shared/errors.ts';
 import type { Api } from '../api-client.ts';
 import type { OpenArchive } from '../build-context.ts';
-import { defineCommand } from '../command.ts';
+import { defineCommand, type OptionSpec } from '../command.ts';
 import { type Ended, followBuild } from '../follow-build.ts';
 import { type Io, isTerminal, print, write } from '../io.ts';
 import { chooseProgress, type Progress, type ProgressKind, progress, progressKinds } from '../progress.ts';
 import type { Remote } from '../remote.ts';
+import { ResultFile } from '../result-file.ts';
 
 /** Docker's flags that Slipway does not have yet: named, with what to do instead, rather than "unknown flag". */
 const notYet: Readonly<Record<string, string>> = {
@@ -34,12 +35,20 @@ const notYet: Readonly<Record<string, string>> = {
   squash: 'layers are kept; use a later stage with COPY --from to leave things out',
 };
 
-const unsupported = Object.fromEntries(
+const unsupported: Readonly<Record<string, OptionSpec>> = Object.fromEntries(
   Object.keys(notYet).map((name) => [
     name,
-    { type: 'string', multiple: true, hidden: true, help: '', ...(name === 'output' ? { short: 'o' } : {}) },
+    name === 'check' || name === 'squash'
+      ? { type: 'boolean', hidden: true, help: '' }
+      : { type: 'string', multiple: true, hidden: true, help: '', ...(name === 'output' ? { short: 'o' } : {}) },
   ]),
-) as Record<string, { type: 'string'; multiple: true; hidden: true; help: string }>;
+);
+
+/** Given, and not to say no: an image for Lambda is built with `--provenance=false` everywhere, and that is what is done here anyway. */
+function wanted(name: string, given: unknown): boolean {
+  const refusal = name === 'provenance' || name === 'sbom' ? 'false' : undefined;
+  return given === true || (Array.isArray(given) && given.some((value) => value !== refusal));
+}
 
 export const command = defineCommand({
   name: 'build',
@@ -102,7 +111,7 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
   async run({ args, options, io, api, remote }) {
     for (const [name, why] of Object.entries(notYet)) {
       const given = (options as Readonly<Record<string, unknown>>)[name];
-      if (Array.isArray(given) && given.length > 0) throw new SlipwayError('UNSUPPORTED', `--${name}: ${why}`);
+      if (wanted(name, given)) throw new SlipwayError('UNSUPPORTED', `--${name}: ${why}`);
     }
     const kind = chooseProgress(options.progress, options.quiet === true, io);
     if (kind === undefined) {
@@ -112,6 +121,11 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
       );
     }
     const budget = await budgetOf(options.budget);
+    const [idFile, factsFile] = [options.iidfile, options['metadata-file']].map((path) =>
+      path === undefined ? undefined : new ResultFile(resolve(io.cwd, path)),
+    );
+    idFile?.prepare();
+    factsFile?.prepare();
     const client = await api();
     const elsewhere = await remote();
     if (budget !== undefined && elsewhere === undefined) {
@@ -151,15 +165,15 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
     const digest = await untilAllowed(elsewhere, (again) =>
       followBuild(client, request, again ? progress(kind, io) : show, io, elsewhere !== undefined, ended),
     );
-    if (options.iidfile !== undefined) await writeFile(resolve(io.cwd, options.iidfile), digest);
-    if (options['metadata-file'] !== undefined) {
+    idFile?.write(digest);
+    if (factsFile !== undefined) {
       const facts = {
         'containerimage.digest': digest,
         ...(options.tag.length > 0 ? { 'image.name': options.tag.join(',') } : {}),
         ...(spent.build === undefined ? {} : { 'slipway.build': spent.build.id }),
         ...(spent.build?.cost === undefined ? {} : { 'slipway.cost': spent.build.cost }),
       };
-      await writeFile(resolve(io.cwd, options['metadata-file']), `${JSON.stringify(facts, null, 2)}\n`);
+      factsFile.write(`${JSON.stringify(facts, null, 2)}\n`);
     }
     if (kind === 'quiet') await print(io, digest);
     await push(client, elsewhere, pushed, io);

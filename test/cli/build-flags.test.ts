@@ -1,0 +1,52 @@
+// Flags of `slipway build` that docker's users bring along, and the files it leaves.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cli } from '../support/cli.ts';
+import { type TempFolder, tempFolder } from '../support/temp.ts';
+
+let folder: TempFolder;
+const build = (...words: string[]) => cli(['build', '-q', ...words], { home: join(folder.path, 'home'), cwd: folder.path });
+
+beforeAll(async () => {
+  folder = await tempFolder();
+  writeFileSync(join(folder.path, 'Dockerfile'), 'FROM scratch\nLABEL a=b\n');
+  writeFileSync(join(folder.path, 'wrong'), 'FROM scratch\nNOPE\n');
+});
+afterAll(() => folder[Symbol.asyncDispose]());
+
+describe('flags of docker', () => {
+  it.each(['squash', 'check'])('--%s takes no value: it is refused by its name, not for want of a context', async (name) => {
+    const { code, err } = await build(`--${name}`, '.');
+    expect(code).toBe(1);
+    expect(err).toMatch(new RegExp(`^Error: --${name}: `));
+    expect((await build(`--${name}=false`, '.')).code).toBe(0);
+  });
+
+  it('attestations that are not wanted are not made', async () => {
+    expect(await build('--provenance=false', '--sbom', 'false', '.')).toMatchObject({ code: 0, err: '' });
+    expect((await build('--provenance=false', '--provenance=true', '.')).err).toMatch(/^Error: --provenance: /);
+    expect((await build('--sbom=true', '.')).err).toMatch(/^Error: --sbom: /);
+  });
+});
+
+describe.each(['--iidfile', '--metadata-file'])('%s', (flag) => {
+  it('is written, and gone after a build that failed', async () => {
+    const { out } = await build(flag, 'result', '.');
+    const file = join(folder.path, 'result');
+    expect(readFileSync(file, 'utf8')).toContain(out.trim());
+    expect((await build(flag, 'result', '-f', 'wrong', '.')).code).toBe(1);
+    expect(existsSync(file)).toBe(false);
+  });
+
+  it('is told to be impossible before anything is built', async () => {
+    const { code, out, err } = await build(flag, 'nowhere/result', '-t', 'built', '.');
+    expect({ code, out, err }).toEqual({ code: 1, out: '', err: `Error: cannot write ${folder.path}/nowhere/result: ENOENT\n` });
+    expect((await build(flag, '.', '.')).err).toBe(`Error: cannot write ${folder.path}: EISDIR\n`);
+    expect((await cli(['images', '-q', 'built'], { home: join(folder.path, 'home') })).out).toBe('');
+  });
+
+  it.skipIf(!existsSync('/dev/full'))('says when its disk is full, and not that the home should be elsewhere', async () => {
+    expect((await build(flag, '/dev/full', '.')).err).toBe('Error: cannot write /dev/full: ENOSPC\n');
+  });
+});
