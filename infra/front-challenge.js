@@ -15,6 +15,7 @@ function handler(event) {
       challenge += ',error="insufficient_scope",error_description="requested access to the resource is denied"';
     }
   }
+  // In lower case here; it arrives as Slipway-Challenge (registry-api.ts).
   request.headers['slipway-challenge'] = { value: challenge };
   return request;
 }

@@ -36,7 +36,7 @@ export type FrontProps =
       /** Where the name is to be recorded. Absent: record it yourself, as an alias of the output `DomainTarget`. */
       readonly hostedZone?: IHostedZone;
     }
-  /** Something of the team's that passes everything on to the stage's URL, with the header that front-challenge.js adds. */
+  /** Something of the team's that passes everything on to the stage's URL, with what front-challenge.js adds as `Slipway-Challenge`. */
   | { readonly kind: 'proxy'; readonly url: string };
 
 export class Front extends Construct {

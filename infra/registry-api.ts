@@ -37,8 +37,11 @@ export interface RegistryApiProps {
   readonly hideOwnHost: boolean;
 }
 
-/** As front-challenge.js and functions/authorizer call it. */
-const challengeHeader = 'slipway-challenge';
+/**
+ * What front-challenge.js adds, spelled as it arrives: a CloudFront Function adds headers in lower case, and CloudFront sends each word of
+ * their names with a capital ("Event structure" in its guide). A REST API looks for a header by its exact spelling ("Important notes").
+ */
+const challengeHeader = 'Slipway-Challenge';
 
 /** Not visible to clients: what stands in front adds it. */
 export const stageName = 'live';

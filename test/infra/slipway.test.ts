@@ -1,5 +1,7 @@
 // What the stack promises about security and data, read off the template. Nothing is bundled for it: that takes seconds, and the
 // account's tests and bench/functions.ts do it.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { App, Stack, Validations } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
@@ -18,6 +20,7 @@ import { archiveFolder } from '../../shared/context/archive-object.ts';
 import { DynamoTable } from '../../shared/store/aws/dynamo-table.ts';
 import { accountKeys } from '../../shared/store/keys.ts';
 import { patience } from '../../shared/transfer/transfer-records.ts';
+import { asCloudFrontSpells } from '../support/gateway-proxy.ts';
 import { tempFolder } from '../support/temp.ts';
 
 interface Statement {
@@ -275,10 +278,14 @@ describe('the API', () => {
   });
 
   test('answers a call without a token by the challenge that the front made for it, and asks about each call', () => {
+    const code = readFileSync(join(import.meta.dirname, '../../infra/front-challenge.js'), 'utf8');
+    const added = [...code.matchAll(/request\.headers\['([^']+)'\] =/g)].map(([, name]) => name as string);
+    expect(added).toHaveLength(1);
     template.hasResourceProperties('AWS::ApiGateway::GatewayResponse', {
       ResponseType: 'UNAUTHORIZED',
       StatusCode: '401',
-      ResponseParameters: { 'gatewayresponse.header.WWW-Authenticate': 'method.request.header.slipway-challenge' },
+      // The exact spelling counts.
+      ResponseParameters: { 'gatewayresponse.header.WWW-Authenticate': `method.request.header.${asCloudFrontSpells(added[0]!)}` },
     });
     template.hasResourceProperties('AWS::CloudFront::Distribution', {
       DistributionConfig: {

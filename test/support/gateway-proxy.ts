@@ -132,12 +132,19 @@ async function pass(target: string | undefined, incoming: IncomingMessage, outgo
   outgoing.end(incoming.method === 'HEAD' ? undefined : answer.body);
 }
 
-/** As CloudFront runs a function at each request. Here realms are plain HTTP. */
+/** As CloudFront runs a function at each request, and spells what that adds. Here realms are plain HTTP. */
 function addChallenge({ method = 'GET', url = '/', headers: { host = '', authorization } }: IncomingMessage, to: Headers): void {
   const asked = { host: { value: host }, ...(authorization === undefined ? {} : { authorization: { value: authorization } }) };
   const { headers } = challenge({ request: { method, uri: url.replace(/\?.*/s, ''), headers: asked } });
-  to['slipway-challenge'] = headers['slipway-challenge']?.value.replace('realm="https:', 'realm="http:') ?? '';
+  for (const [name, { value }] of Object.entries(headers)) {
+    if (name in asked) continue;
+    delete to[name];
+    to[asCloudFrontSpells(name)] = value.replace('realm="https:', 'realm="http:');
+  }
 }
+
+/** A header that a function added (CloudFront developer guide, "CloudFront Functions event structure"). */
+export const asCloudFrontSpells = (name: string): string => name.replace(/(^|-)[a-z]/g, (first) => first.toUpperCase());
 
 async function collect(stream: AsyncIterable<Buffer>, limit: number): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
