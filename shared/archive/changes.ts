@@ -1,7 +1,8 @@
 // `--change` of import and commit: Dockerfile instructions that only edit the config, read and expanded by the parser of the builds.
 import { applyEdit } from '../build/config-edit.ts';
 import { planBuild } from '../build/planner.ts';
-import { parseDockerfile } from '../dockerfile/parse.ts';
+import { problemOf } from '../dockerfile/failure.ts';
+import { parseDockerfile, type Stage } from '../dockerfile/parse.ts';
 import { SlipwayError } from '../errors.ts';
 import type { ImageConfig } from '../oci/config.ts';
 
@@ -22,7 +23,7 @@ export const importChanges = [
 
 /**
  * The config after the changes, one instruction each (a line of several is several).
- * @throws USAGE for instructions that are not `allowed`; DOCKERFILE for what cannot be parsed
+ * @throws USAGE for instructions that are not `allowed`; DOCKERFILE, naming the change, for what cannot be parsed
  */
 export async function applyChanges(
   config: ImageConfig,
@@ -32,7 +33,7 @@ export async function applyChanges(
   if (changes.length === 0) return config;
   const name = '--change';
   const text = changes.join('\n');
-  const { stages } = parseDockerfile(name, `FROM scratch\n${text}\n`);
+  const stages = stagesOf(name, changes);
   if (stages.length > 1) throw notAllowed('FROM', allowed);
   for (const { instructions } of stages) {
     for (const { keyword } of instructions) {
@@ -46,7 +47,7 @@ export async function applyChanges(
     ...(base.WorkingDir ? [`WORKDIR ${base.WorkingDir}`] : []),
   ];
   const { os, architecture, variant } = config;
-  const plan = await planBuild(
+  const planned = planBuild(
     {
       dockerfile: { name, text: `FROM scratch\n${[...before, text].join('\n')}\n` },
       buildArgs: {},
@@ -55,12 +56,37 @@ export async function applyChanges(
     },
     { resolveImage: () => Promise.reject(new SlipwayError('USAGE', 'a change cannot name another image')) },
   );
+  const plan = await planned.catch((error: unknown) => {
+    throw inChange(error, changes, 1 + before.length);
+  });
   const steps = plan.stages.at(-1)!.steps;
   return steps.reduce((edited, { operation }) => {
     if (operation.kind === 'config') return applyEdit(edited, operation.edit);
     if (operation.kind === 'workdir') return applyEdit(edited, { set: { WorkingDir: operation.path } });
     throw notAllowed(operation.kind.toUpperCase(), allowed);
   }, config);
+}
+
+function stagesOf(name: string, changes: readonly string[]): readonly Stage[] {
+  try {
+    return parseDockerfile(name, `FROM scratch\n${changes.join('\n')}\n`).stages;
+  } catch (error) {
+    throw inChange(error, changes, 1);
+  }
+}
+
+/** The change in place of its line, which is of a Dockerfile that nobody has seen; `before` lines come first there. */
+function inChange(error: unknown, changes: readonly string[], before: number): unknown {
+  if (!(error instanceof SlipwayError) || error.where === undefined) return error;
+  let left = error.where.start.line - before;
+  const change = changes.find((one) => {
+    left -= one.split('\n').length;
+    return left <= 0;
+  });
+  return new SlipwayError(error.code, `--change ${JSON.stringify((change ?? '').slice(0, 200))}: ${problemOf(error)}`, {
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    cause: error,
+  });
 }
 
 const quoted = (entry: string): string => {

@@ -7,7 +7,15 @@ export const dockerfileError = (message: string, where: SourceRange, hint?: stri
 
 /** A mistake found while one instruction is read; BuildKit's wording. */
 export const parseError = (message: string, where: SourceRange, hint?: string): SlipwayError =>
-  dockerfileError(`dockerfile parse error on line ${where.start.line}: ${message}`, where, hint);
+  new SlipwayError('DOCKERFILE', `dockerfile parse error on line ${where.start.line}: ${message}`, {
+    where,
+    details: { problem: message },
+    ...(hint === undefined ? {} : { hint }),
+  });
+
+/** What is wrong, without the line: for instructions that stand in no file of the user's. */
+export const problemOf = (error: SlipwayError): string =>
+  typeof error.details?.problem === 'string' ? error.details.problem : error.message;
 
 /** Valid, but not implemented: never ignored. */
 export const unsupported = (what: string, where: SourceRange, instead?: string): SlipwayError =>

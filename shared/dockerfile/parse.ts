@@ -1,6 +1,6 @@
 // Text to Dockerfile: directives, the ARGs before the first FROM, and stages of typed instructions. Nothing is expanded or resolved.
 import { SlipwayError } from '../errors.ts';
-import { dockerfileError, parseError } from './failure.ts';
+import { dockerfileError, parseError, problemOf } from './failure.ts';
 import type { Arg, From, StageInstruction } from './instructions.ts';
 import { type Lines, readLines } from './lines.ts';
 import { inStage, isFrom, parseInstruction } from './parse-instruction.ts';
@@ -64,7 +64,7 @@ export function parseTrigger(trigger: string, from: From): StageInstruction {
     return relocated(instruction, where);
   } catch (error) {
     if (!(error instanceof SlipwayError)) throw error;
-    throw dockerfileError(`ONBUILD trigger ${shown} of ${from.image.text}: ${error.message}`, where, error.hint);
+    throw dockerfileError(`ONBUILD trigger ${shown} of ${from.image.text}: ${problemOf(error)}`, where, error.hint);
   }
 }
 

@@ -151,4 +151,17 @@ describe('changes', () => {
     });
     expect(await applyChanges(config, [], importChanges)).toBe(config);
   });
+
+  it.each([
+    [['USER'], '--change "USER": USER requires exactly one argument'],
+    [['ENV A=1\nLABEL b=c', 'EXPOSE zz', 'USER x'], '--change "EXPOSE zz": invalid containerPort: zz'],
+    [['CMD a', 'ENV B=${C?'], '--change "ENV B=${C?": failed to process'],
+  ])('names the change that is wrong, and no line of a file that nobody has: %j', async (changes, message) => {
+    const wrong = applyChanges(config, changes, importChanges);
+    await expect(wrong).rejects.toMatchObject({
+      code: 'DOCKERFILE',
+      message: expect.stringContaining(message),
+      where: undefined,
+    });
+  });
 });
