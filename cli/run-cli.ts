@@ -32,8 +32,12 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
   if (first === 'help') return await dispatch([...argv.slice(1), '--help'], io);
   if (first === '--context' || first === '-c') {
     if (second === undefined) throw new FlagError('', `flag needs an argument: ${first}`);
+    return await dispatch([`--context=${second}`, ...argv.slice(2)], io);
+  }
+  if (first.startsWith('--context=')) {
     // As a variable would: SLIPWAY_ENDPOINT gives way to what is said on the command line.
-    return await dispatch(argv.slice(2), { ...io, env: { ...io.env, SLIPWAY_CONTEXT: second, SLIPWAY_ENDPOINT: undefined } });
+    const chosen = { SLIPWAY_CONTEXT: first.slice('--context='.length), SLIPWAY_ENDPOINT: undefined };
+    return await dispatch(argv.slice(1), { ...io, env: { ...io.env, ...chosen } });
   }
   if (first.startsWith('--')) throw new FlagError('', `unknown flag: ${first.split('=', 1)[0]}`);
   if (first.startsWith('-')) throw new FlagError('', `unknown shorthand flag: '${first.slice(1, 2)}' in ${first}`);

@@ -155,7 +155,7 @@ describe('changes', () => {
   it.each([
     [['USER'], '--change "USER": USER requires exactly one argument'],
     [['ENV A=1\nLABEL b=c', 'EXPOSE zz', 'USER x'], '--change "EXPOSE zz": invalid containerPort: zz'],
-    [['CMD a', 'ENV B=${C?'], '--change "ENV B=${C?": failed to process'],
+    [['CMD a', 'ENV B=${'], '--change "ENV B=${": failed to process'],
   ])('names the change that is wrong, and no line of a file that nobody has: %j', async (changes, message) => {
     const wrong = applyChanges(config, changes, importChanges);
     await expect(wrong).rejects.toMatchObject({

@@ -64,6 +64,7 @@ it('refuses an endpoint or a context that is none rather than working somewhere 
   expect(code).toBe(1);
   expect(err).toContain('"gopher://example.com" is not an endpoint');
   expect((await cli(['images'], { ...nowhere, SLIPWAY_CONTEXT: 'nosuch' })).err).toContain('there is no context "nosuch"');
-  expect((await cli(['--context', 'nosuch', 'images'], nowhere)).err).toContain('there is no context "nosuch"');
+  for (const chosen of [['--context', 'nosuch'], ['--context=nosuch'], ['-c', 'nosuch']])
+    expect((await cli([...chosen, 'images'], nowhere)).err).toContain('there is no context "nosuch"');
   expect((await cli(['context'], nowhere)).err).toContain('create, inspect, ls, rm, show, use');
 });
