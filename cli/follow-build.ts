@@ -39,9 +39,13 @@ export async function followBuild(
   const { code, message, hint, where, details } = last.failure;
   throw new SlipwayError(isErrorCode(code) ? code : 'INTERNAL', message, {
     ...(hint === undefined ? {} : { hint }),
-    ...(where === undefined ? {} : { where, details: { ...details, source: request.dockerfile.text } }),
+    ...(where === undefined ? {} : { where, details: { ...details, source: sourceOf(request, where.file) } }),
   });
 }
+
+/** The text of a file that the build was given; undefined for one that the home read itself. */
+const sourceOf = ({ dockerfile, ignore }: BuildRequest, file: string): string | undefined =>
+  [dockerfile, ignore].find((given) => given?.name === file)?.text || undefined;
 
 export type End =
   | { readonly type: 'result'; readonly digest: string }

@@ -77,6 +77,17 @@ describe.skipIf(why !== undefined && !process.env.CI)(`failing builds${why ? ` (
     expect(complaint(result)).toContain('"/sub/a.txt": not found\n  It is excluded by .dockerignore:2 (sub).\n');
   });
 
+  test('a mistake in the ignore file shows its line', async () => {
+    const context = await lab.context('ignore-mistake', {
+      Dockerfile: `${from}COPY . /`,
+      '.dockerignore': '# fine\n[a\nsub\n',
+    });
+    const result = await lab.slipway(['build', context]);
+    expect(result.stderr).toContain(
+      '\n.dockerignore:2\n--------------------\n   1 |     # fine\n   2 | >>> [a\n   3 |     sub\n',
+    );
+  });
+
   test('no Dockerfile, no context, a context that is a file', async () => {
     const empty = await lab.context('empty', { file: 'x' });
     const said = async (...args: string[]) => {
