@@ -278,9 +278,10 @@ async function inputs(path: string, file: string | undefined, io: Io, client: Ap
     });
   }
   const dockerfile = file === '-' ? { name: 'Dockerfile', text: await text(io.stdin) } : await readDockerfile(root, file, io);
-  const own = file === undefined || file === '-' ? undefined : await readIfThere(`${resolve(io.cwd, file)}.dockerignore`);
+  const beside = file === undefined ? join(root, dockerfile.name) : resolve(io.cwd, file);
+  const own = file === '-' ? undefined : await readIfThere(`${beside}.dockerignore`);
   const ignoreText = own ?? (await readIfThere(join(root, '.dockerignore')));
-  const ignoreName = own === undefined ? '.dockerignore' : `${basename(file as string)}.dockerignore`;
+  const ignoreName = own === undefined ? '.dockerignore' : `${basename(beside)}.dockerignore`;
   return {
     context: { kind: 'directory', path: root },
     dockerfile,

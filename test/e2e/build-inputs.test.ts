@@ -78,6 +78,18 @@ describe.skipIf(why !== undefined && !process.env.CI)(`inputs of builds${why ? `
     expect(await sh('ls /all')).not.toContain('b.txt');
   });
 
+  test('the ignore file of the Dockerfile that is taken without -f', async () => {
+    const own = await lab.context('own-ignore', {
+      Dockerfile: `${from}COPY . /all/`,
+      'Dockerfile.dockerignore': 'a.txt\n',
+      '.dockerignore': 'b.txt\n',
+      'a.txt': 'a',
+      'b.txt': 'b',
+    });
+    await ok([own]);
+    expect(await sh('ls /all')).toBe('Dockerfile\nDockerfile.dockerignore\nb.txt\n');
+  });
+
   test('--build-arg from the environment, --target, several tags, --label, --iidfile, --metadata-file, -q', async () => {
     const iid = join(lab.path, 'iid');
     const facts = join(lab.path, 'facts');
