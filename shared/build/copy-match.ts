@@ -56,18 +56,20 @@ function settled(tree: SourceTree, entry: Entry): Entry {
   return { ...target, path: entry.path, type: 'hardlink', link: target.path };
 }
 
-function notFound(source: string, path: string, options: MatchOptions): SlipwayError {
-  const ignored = options.ignoredBy?.(path);
+/** `found` is where symlinks lead to from `path`. */
+function notFound(source: string, path: string, found: string, options: MatchOptions): SlipwayError {
+  const ignored = options.ignoredBy?.(path) ?? (found === path ? undefined : options.ignoredBy?.(found));
   const message = `failed to compute cache key: failed to calculate checksum of ${JSON.stringify(source)}: "/${path}": not found`;
+  const leads = found === path ? '' : `Symbolic links lead from there to /${found}. `;
   if (ignored === undefined) {
     return new SlipwayError('NOT_FOUND', message, {
-      hint: 'Paths are relative to the root of the context (with --from: to the root of that stage or image).',
+      hint: `${leads}Paths are relative to the root of the context (with --from: to the root of that stage or image).`,
       details: { path },
     });
   }
   const { file, line } = ignored;
   return new SlipwayError('NOT_FOUND', message, {
-    hint: `It is excluded by ${file}:${line.line} (${line.text}).`,
+    hint: `${leads}It is excluded by ${file}:${line.line} (${line.text}).`,
     details: { path, ignoredBy: { file, line: line.line, pattern: line.text } },
   });
 }
@@ -129,7 +131,7 @@ export function matchSources(operation: CopyOperation, tree: SourceTree, options
     const found = resolvePath(tree, path);
     const name = path.slice(path.lastIndexOf('/') + 1);
     const entry = found === '' ? undefined : tree.get(found);
-    if (found !== '' && entry === undefined) throw notFound(source, path, options);
+    if (found !== '' && entry === undefined) throw notFound(source, path, found, options);
     if (entry === undefined || entry.type === 'dir') {
       const self = entry ?? tree.get('');
       matches.push({
@@ -155,7 +157,8 @@ export function matchSources(operation: CopyOperation, tree: SourceTree, options
     matches.push(looseFile(name, { digest: sha256(bytes), size: bytes.length, mode: 0o644 }, bytes));
   }
   if (matches.length > 0) return matches;
-  throw notFound(operation.sources.join(' '), cleanPath(`/${operation.sources[0] ?? ''}`).slice(1), options);
+  const first = cleanPath(`/${operation.sources[0] ?? ''}`).slice(1);
+  throw notFound(operation.sources.join(' '), first, first, options);
 }
 
 /** What of an entry's content counts: file digest, link text, device numbers. */

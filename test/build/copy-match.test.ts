@@ -94,6 +94,15 @@ describe('sources', () => {
     expect(() =>
       matchSources(operation({ sources: ['ok.env'] }), context, { ignoredBy: (path) => context.ignoredBy(path) }),
     ).toThrow(expect.objectContaining({ hint: expect.stringContaining('relative to the root') }));
+    const linked = treeOf({ link: '-> my.env', lost: '-> /nowhere/at/all' });
+    const ignoredBy = (path: string) => context.ignoredBy(path);
+    for (const [source, hint] of [
+      ['link', 'Symbolic links lead from there to /my.env. It is excluded by .dockerignore:2 (*.env).'],
+      ['lost', expect.stringMatching(/^Symbolic links lead from there to \/nowhere\/at\/all\. Paths are relative/)],
+    ] as const)
+      expect(() => matchSources(operation({ sources: [source] }), linked, { ignoredBy }), source).toThrow(
+        expect.objectContaining({ code: 'NOT_FOUND', hint }),
+      );
   });
 
   it('with malformed patterns are errors of the Dockerfile', () => {
