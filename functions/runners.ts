@@ -204,7 +204,17 @@ class Codebuild implements Kind {
   }
 
   async stop(id: string): Promise<void> {
-    await this.#client.send(new StopBuildCommand({ id }));
+    try {
+      await this.#client.send(new StopBuildCommand({ id }));
+    } catch (error) {
+      // Its guide does not say what it answers for a build that has ended by itself, as most have.
+      if (nameOf(error) !== 'InvalidInputException' || (await this.#goesOn(id))) throw error;
+    }
+  }
+
+  async #goesOn(id: string): Promise<boolean> {
+    const { builds = [] } = await this.#client.send(new BatchGetBuildsCommand({ ids: [id] }));
+    return builds.some(({ buildStatus }) => buildStatus === 'IN_PROGRESS');
   }
 }
 

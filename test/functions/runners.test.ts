@@ -69,6 +69,8 @@ async function services(): Promise<Services> {
     StopBuild({ id }) {
       const build = builds.find((one) => one.id === id);
       if (build === undefined) throw new Refusal('ResourceNotFoundException', 400);
+      // The unkind one of the answers that AWS may give.
+      if (build.status !== 'IN_PROGRESS') throw new Refusal('InvalidInputException', 400);
       build.status = 'STOPPED';
       return { build: { id } };
     },
@@ -222,6 +224,22 @@ test('too many CodeBuild builds at once are waited for; what cannot be stopped s
     code: 'STORE',
     message: expect.stringContaining('codebuild:runner-amd64:1'),
   });
+});
+
+test('a CodeBuild build that has ended by itself is stopped, whatever CodeBuild says to that; one that goes on is not', async () => {
+  await using at = await services();
+  const handle = await at.machines.start('linux/amd64', ticket, 'b-0-1');
+  at.refuse('StopBuild', 'InvalidInputException');
+  await expect(at.machines.stop(handle)).rejects.toMatchObject({
+    code: 'SANDBOX_UNAVAILABLE',
+    message: expect.stringContaining('InvalidInputException'),
+  });
+  at.refuse('StopBuild', undefined);
+  for (const status of ['SUCCEEDED', 'FAILED', 'FAULT', 'TIMED_OUT', 'STOPPED']) {
+    at.builds[0]!.status = status;
+    await at.machines.stop(handle);
+    expect(at.builds[0]!.status).toBe(status);
+  }
 });
 
 test('a platform that nothing executes is refused by name', async () => {
