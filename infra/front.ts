@@ -39,6 +39,9 @@ export type FrontProps =
   /** Something of the team's that passes everything on to the stage's URL, with what front-challenge.js adds as `Slipway-Challenge`. */
   | { readonly kind: 'proxy'; readonly url: string };
 
+/** All that CloudFront can be told how long to keep. The key of what is kept has neither query nor Authorization in it. */
+const errors = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504];
+
 export class Front extends Construct {
   /** Where clients reach the registry, without a slash at the end. */
   readonly url: string;
@@ -102,6 +105,8 @@ export class Front extends Construct {
           },
         ],
       },
+      // Kept for ten seconds otherwise, whatever the cache policy: a client that has just pushed would be told that there is no such blob.
+      errorResponses: errors.map((httpStatus) => ({ httpStatus, ttl: Duration.seconds(0) })),
       httpVersion: HttpVersion.HTTP2_AND_3,
       priceClass: props.priceClass ?? PriceClass.PRICE_CLASS_100,
       ...(props.webAclArn === undefined ? {} : { webAclId: props.webAclArn }),

@@ -298,6 +298,16 @@ describe('the API', () => {
     ]);
   });
 
+  test('lets CloudFront keep no answer, errors included', () => {
+    const [distribution] = Object.values(template.findResources('AWS::CloudFront::Distribution'));
+    const { DefaultCacheBehavior, CustomErrorResponses } = distribution!.Properties.DistributionConfig;
+    // The managed policy CachingDisabled, which does not speak of errors.
+    expect(DefaultCacheBehavior.CachePolicyId).toBe('4135ea2d-6df8-44a3-9df3-4b5a84be39ad');
+    // "HTTP 4xx and 5xx status codes that CloudFront always caches", for ten seconds unless it is told otherwise.
+    for (const ErrorCode of [404, 414, 500, 501, 502, 503, 504])
+      expect(CustomErrorResponses).toContainEqual({ ErrorCode, ErrorCachingMinTTL: 0 });
+  });
+
   test('passes bytes as bytes, writes no bodies to its log, and says what to do with too large a push', () => {
     template.hasResourceProperties('AWS::ApiGateway::RestApi', {
       BinaryMediaTypes: ['*/*'],
