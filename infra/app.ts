@@ -20,6 +20,7 @@ const settings = [
   'runArm64',
   'runAmd64',
   'platform',
+  'stageMemory',
   'prices',
   'collectAfterDays',
   'archivesKeptDays',
@@ -71,12 +72,14 @@ function oneOf<Word extends string>(name: (typeof settings)[number], words: read
   return word;
 }
 
-function builds(): Pick<SlipwayProps, 'runners' | 'platform' | 'prices'> {
+function builds(): Pick<SlipwayProps, 'runners' | 'platform' | 'prices' | 'stageMemory'> {
   const arm64 = oneOf('runArm64', ['microvm', 'codebuild', 'none']);
   const amd64 = oneOf('runAmd64', ['codebuild', 'none']);
   const platform = oneOf('platform', ['linux/arm64', 'linux/amd64']);
   const prices = setting('prices');
+  const stageMemory = setting('stageMemory');
   return {
+    ...(stageMemory === undefined ? {} : { stageMemory: Number(stageMemory) }),
     ...(prices === undefined ? {} : { prices: JSON.parse(readFileSync(prices, 'utf8')) as Prices }),
     runners: { ...(arm64 === undefined ? {} : { arm64 }), ...(amd64 === undefined ? {} : { amd64 }) },
     ...(platform === undefined ? {} : { platform }),

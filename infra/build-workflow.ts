@@ -37,11 +37,15 @@ export interface BuildWorkflowProps {
   readonly prices?: Prices;
   /** Stages of one build at the same time. 10 when absent. */
   readonly concurrency?: number;
+  /** MiB of the function that executes stages. Four vCPUs when absent: layers are compressed on all of them. */
+  readonly stageMemory?: number;
 }
 
 /** Seconds in which a runner has to be heard of: a CodeBuild machine may take minutes to come. */
 const heartbeat = 600;
 const runnerTime = 4 * 3600;
+/** MiB with which a function has one vCPU. */
+const vcpu = 1769;
 
 type Named = Pick<ProgramProps, 'folder' | 'description' | 'memory' | 'timeout' | 'disk'>;
 
@@ -59,7 +63,10 @@ export class BuildWorkflow extends Construct {
 
   constructor(scope: Construct, id: string, props: BuildWorkflowProps) {
     super(scope, id);
-    const { storage, runners, logRetention } = props;
+    const { storage, runners, logRetention, stageMemory = 4 * vcpu } = props;
+    if (!Number.isInteger(stageMemory) || stageMemory < vcpu || stageMemory > 10_240) {
+      throw new Error(`stageMemory: ${stageMemory} is not a whole number of ${vcpu} to 10240 (MiB)`);
+    }
     const secret = { SLIPWAY_TOKEN_SECRET: storage.tokenSecret.secretArn };
     const program = (name: string, { more, ...named }: Named & { readonly more?: Readonly<Record<string, string>> }): Program => {
       const bucket = { SLIPWAY_BUCKET: storage.bucket.bucketName };
@@ -82,8 +89,7 @@ export class BuildWorkflow extends Construct {
     this.stage = program('Stage', {
       folder: 'stage',
       description: 'Slipway: executes a stage of a build, all but its RUNs',
-      // Four vCPUs: layers are compressed on all of them.
-      memory: 7076,
+      memory: stageMemory,
       timeout: most,
       // Members of archives, and files copied out of other stages' layers.
       disk: 4096,

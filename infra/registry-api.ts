@@ -1,6 +1,6 @@
 // The REST API in front of the registry and the control API. docker needs three things of it that only a REST API has: a 401 with WWW-Authenticate (the
 // gateway renames a function's own), bodies byte for byte, and, through what stands in front (front.ts), `/v2/` at the root.
-import { Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
+import { Duration, Fn, Names, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
 import {
   AccessLogFormat,
   AuthorizationType,
@@ -56,6 +56,8 @@ export class RegistryApi extends Construct {
     super(scope, id);
     const log = new LogGroup(this, 'Log', { retention: props.logRetention, removalPolicy: RemovalPolicy.DESTROY });
     this.api = new RestApi(this, 'Api', {
+      // Its metrics go by it: those of another API of this name would be in the alarms.
+      restApiName: Names.uniqueResourceName(this, { maxLength: 128, separator: '-' }),
       description: 'Slipway: container registry and builds',
       endpointTypes: [EndpointType.REGIONAL],
       disableExecuteApiEndpoint: props.hideOwnHost,
@@ -86,6 +88,13 @@ export class RegistryApi extends Construct {
         throttlingBurstLimit: props.throttle.burst,
       },
     });
+    // Under this name the gateway writes what fails in it; made by itself, the group would keep it for ever, and outlive the stack.
+    const faults = new LogGroup(this, 'Faults', {
+      logGroupName: Fn.join('', ['API-Gateway-Execution-Logs_', this.api.restApiId, `/${stageName}`]),
+      retention: props.logRetention,
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    this.api.deploymentStage.node.addDependency(faults);
     // Asked each time: what a token has to cover depends on the path, and a body has to fit into the event of the function behind.
     const authorizer = new RequestAuthorizer(this, 'Callers', {
       handler: props.authorizer.function,

@@ -44,6 +44,11 @@ export interface SlipwayProps {
   readonly platform?: 'linux/arm64' | 'linux/amd64';
   /** Stages of one build that are executed at the same time. 10 when absent. */
   readonly stagesAtOnce?: number;
+  /**
+   * MiB of the function that executes stages without RUN, 1769 to 10240: a vCPU comes with each 1769. 7076 when absent. New accounts may
+   * have no more than 3008.
+   */
+  readonly stageMemory?: number;
   /** What the cost of builds is estimated with. List prices of us-east-1 when absent. */
   readonly prices?: Prices;
   /** When what nothing needs any more is taken away. `false`: never. After 14 unused days when absent. */
@@ -127,6 +132,7 @@ export class Slipway extends Construct {
       environment: { SLIPWAY_PLATFORM: props.platform ?? 'linux/arm64', ...environment },
       logRetention,
       ...(props.stagesAtOnce === undefined ? {} : { concurrency: props.stagesAtOnce }),
+      ...(props.stageMemory === undefined ? {} : { stageMemory: props.stageMemory }),
       ...(props.prices === undefined ? {} : { prices: props.prices }),
     });
 

@@ -231,6 +231,15 @@ describe('the stack', () => {
     });
   });
 
+  test('fits into the 3008 MB that a new account gives a function, where it is told so', () => {
+    const most = (of: Template): number =>
+      Math.max(...Object.values(of.findResources('AWS::Lambda::Function')).map(({ Properties }) => Properties.MemorySize));
+    expect(most(template)).toBe(7076);
+    expect(most(made({ stageMemory: 3008 }))).toBe(3008);
+    for (const stageMemory of [1024, 10_241, 3008.5, Number.NaN])
+      expect(() => made({ stageMemory }), String(stageMemory)).toThrow('stageMemory');
+  });
+
   test('keeps what a build does away from the accounts of people', () => {
     for (const [name, list] of policies(template)) {
       if (!/^Builds\w+Role$/.test(name) || name === 'BuildsMachineRole') continue;

@@ -308,6 +308,22 @@ describe('the API', () => {
       expect(CustomErrorResponses).toContainEqual({ ErrorCode, ErrorCachingMinTTL: 0 });
   });
 
+  test('has metrics and a log of faults of its own, and the log goes when the stack goes', () => {
+    const [id, api] = Object.entries(template.findResources('AWS::ApiGateway::RestApi'))[0]!;
+    // Metrics go by it. The CDK’s own is the construct’s id, which the API of any other app may have.
+    expect(api.Properties.Name).toMatch(/^test-Slipway/);
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      MetricName: '5XXError',
+      Dimensions: [{ Name: 'ApiName', Value: api.Properties.Name }],
+    });
+    // The name that API Gateway gives the log of a stage’s faults.
+    const LogGroupName = { 'Fn::Join': ['', ['API-Gateway-Execution-Logs_', { Ref: id }, '/live']] };
+    const groups = template.findResources('AWS::Logs::LogGroup', { Properties: { LogGroupName, RetentionInDays: 30 } });
+    const [group] = Object.entries(groups);
+    expect(group?.[1].DeletionPolicy).toBe('Delete');
+    template.hasResource('AWS::ApiGateway::Stage', { DependsOn: Match.arrayWith([group![0]]) });
+  });
+
   test('passes bytes as bytes, writes no bodies to its log, and says what to do with too large a push', () => {
     template.hasResourceProperties('AWS::ApiGateway::RestApi', {
       BinaryMediaTypes: ['*/*'],
