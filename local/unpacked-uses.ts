@@ -4,6 +4,7 @@ import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, unlinkSync, 
 import { join } from 'node:path';
 import { errnoOf } from '../shared/errors.ts';
 import type { LayerUses } from '../shared/layer/unpacked.ts';
+import { guard } from '../shared/store/disk-io.ts';
 import { isDead, ownedName } from './leftovers.ts';
 
 const prefix = 'using-';
@@ -20,13 +21,16 @@ export class UnpackedUses implements LayerUses, Disposable {
     this.#file = join(root, `${prefix}${ownedName(id)}`);
   }
 
+  /** STORE, or DISK_FULL, when it cannot be written down. */
   hold(name: string): void {
     if (this.#held.has(name)) return;
-    if (this.#descriptor === undefined) {
-      mkdirSync(this.#root, { recursive: true, mode: 0o700 });
-      this.#descriptor = openSync(this.#file, 'ax', 0o600);
-    }
-    writeSync(this.#descriptor, `${name}\n`);
+    guard(this.#file, () => {
+      if (this.#descriptor === undefined) {
+        mkdirSync(this.#root, { recursive: true, mode: 0o700 });
+        this.#descriptor = openSync(this.#file, 'ax', 0o600);
+      }
+      writeSync(this.#descriptor, `${name}\n`);
+    });
     this.#held.add(name);
   }
 

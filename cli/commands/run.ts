@@ -123,6 +123,7 @@ command. Ctrl-C and SIGTERM go to the command; a second one ends it.`,
       return await start(call);
     } catch (error) {
       // Docker's: whatever kept the command from being tried is 125.
+      if (errnoOf(error) !== undefined) throw new SlipwayError('RUN_ENGINE', (error as Error).message, { cause: error });
       if (!(error instanceof SlipwayError) || error.exit !== 1) throw error;
       const { hint, details, where } = error;
       throw new SlipwayError('RUN_ENGINE', error.message, {

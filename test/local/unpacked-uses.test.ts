@@ -30,3 +30,11 @@ it.skipIf(process.platform !== 'linux')('does not count what a killed process le
   writeFileSync(join(folder.path, `using-${ownedName('alive')}`), 'layer\n');
   expect(new UnpackedUses(folder.path, 'x').isHeld('layer')).toBe(true);
 });
+
+it('says which file cannot be written, as an error of the store', async () => {
+  await using folder = await tempFolder();
+  writeFileSync(join(folder.path, 'file'), '');
+  const uses = new UnpackedUses(join(folder.path, 'file'), 'x');
+  expect(() => uses.hold('layer')).toThrow(expect.objectContaining({ code: 'STORE' }));
+  expect(uses[Symbol.dispose]()).toBeUndefined();
+});
