@@ -2,9 +2,11 @@ import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Home } from '../../local/home.ts';
+import { readAccounts } from '../../shared/build/accounts.ts';
 import { envFromFile, envFromFlag } from '../../shared/container/command.ts';
 import { bindMount, hostEntry, networkMode, tmpfsMount } from '../../shared/container/run-flags.ts';
 import { type ContainerParts, runImage } from '../../shared/container/run-image.ts';
+import { accountsOf } from '../../shared/container/user.ts';
 import { errnoOf, isCode, SlipwayError } from '../../shared/errors.ts';
 import { Images } from '../../shared/image/images.ts';
 import { openImage } from '../../shared/image/read.ts';
@@ -251,8 +253,7 @@ async function containerParts(home: Home): Promise<ContainerParts> {
     scratch: () => roots.scratch(),
     async accounts(layers, signal) {
       const tree = await engine.layers.tree(layers, signal);
-      const text = (path: string) => Buffer.from(tree.content(path) ?? []).toString('utf8');
-      return { passwd: text('etc/passwd'), group: text('etc/group') };
+      return accountsOf(await readAccounts(engine.layers, layers, tree, { signal }));
     },
   };
 }

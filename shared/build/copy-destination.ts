@@ -5,13 +5,12 @@ import { SlipwayError } from '../errors.ts';
 import type { Body, Entry, EntryWithBody } from '../layer/entry.ts';
 import { opaqueName, whiteoutPrefix } from '../layer/entry.ts';
 import { comparePaths } from '../tar/name.ts';
-import type { Owner } from './copy-owner.ts';
+import type { Owner, ReadAccounts } from './copy-owner.ts';
 import { type Lookup, resolvePath } from './tree-path.ts';
 
 /** What is asked of the parent of a step: its merged tree. */
 export interface DestinationTree extends Lookup {
-  /** The content of etc/passwd or etc/group, where the tree has it. */
-  content(path: string): Uint8Array | undefined;
+  readonly content: ReadAccounts;
 }
 
 export const emptyTree: DestinationTree = { get: () => undefined, content: () => undefined };

@@ -9,7 +9,6 @@ import type { Match } from './copy-match.ts';
 import { type ModeChange, parseChmod } from './copy-mode.ts';
 import { type Owner, resolveOwner } from './copy-owner.ts';
 import type { CopyTarget } from './copy-target.ts';
-import { resolvePath } from './tree-path.ts';
 
 /** Where the content of an entry of a match comes from; asked only for files (and other names of files) that are not empty. */
 export type BodyOf = (entry: Entry) => Body | Promise<Body>;
@@ -47,8 +46,7 @@ class Copier {
     this.#options = options;
     this.destination = new Destination(target.link === true ? emptyTree : parent);
     this.#chmod = target.chmod === undefined ? undefined : parseChmod(target.chmod);
-    this.#owner =
-      target.chown === undefined ? undefined : resolveOwner(target.chown, (file) => parent.content(resolvePath(parent, file)));
+    this.#owner = target.chown === undefined ? undefined : resolveOwner(target.chown, (file) => parent.content(file));
   }
 
   get #newDirectory(): NewDirectory {

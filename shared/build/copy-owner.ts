@@ -6,7 +6,7 @@ export interface Owner {
   readonly gid: number;
 }
 
-/** The content of `etc/passwd` or `etc/group` in the image, or `undefined`. */
+/** The content of `etc/passwd` or `etc/group` in the image, symlinks followed, or `undefined`. */
 export type ReadAccounts = (path: 'etc/passwd' | 'etc/group') => Uint8Array | undefined;
 
 const largestId = 2 ** 31 - 1;
@@ -15,6 +15,9 @@ function parseId(text: string): number | undefined {
   if (text === 'root') return 0;
   return /^\d{1,10}$/.test(text) && Number(text) <= largestId ? Number(text) : undefined;
 }
+
+/** True for `user`, `user:group` and the like without any name, for which no image need be looked into. */
+export const isNumeric = (owner: string): boolean => /^[0-9:]*$/.test(owner);
 
 /** The fields of the line for `name`, in a file of lines such as `name:x:1000:...`. */
 function lineFor(bytes: Uint8Array, name: string): readonly string[] | undefined {

@@ -36,6 +36,8 @@ export interface StepInput<K extends Operation['kind']> {
   readonly image: StageImage;
   readonly input: StageInput;
   readonly ports: StagePorts;
+  /** Resolves when the layers of the image so far can be read: what made one may be storing it still. */
+  readonly stored: () => Promise<void>;
 }
 
 /** @throws SlipwayError with the place of the step that failed; CANCELLED when the ports' signal fires */
@@ -110,7 +112,7 @@ async function layerStep(
   const report = ports.log.start(title);
   try {
     await using stack = new AsyncDisposableStack();
-    const prepared = await prepare(step, image, input, ports);
+    const prepared = await prepare(step, { image, input, ports, stored: () => storing.all() });
     if (prepared.close !== undefined) stack.defer(prepared.close);
     const struct: KeyStruct = {
       version: 1,
@@ -157,17 +159,17 @@ function afterStep(image: StageImage, step: Step): StageImage {
 }
 
 /** Each kind of step is a module of its own, loaded when the first of the kind is met. */
-async function prepare(step: Step, image: StageImage, input: StageInput, ports: StagePorts): Promise<Prepared> {
+async function prepare(step: Step, given: Omit<StepInput<'config'>, 'operation' | 'step'>): Promise<Prepared> {
   const { operation } = step;
   switch (operation.kind) {
     case 'run':
-      return (await import('./step-run.ts')).prepareRun({ operation, step, image, input, ports });
+      return (await import('./step-run.ts')).prepareRun({ ...given, operation, step });
     case 'copy':
-      return (await import('./step-copy.ts')).prepareCopy({ operation, step, image, input, ports });
+      return (await import('./step-copy.ts')).prepareCopy({ ...given, operation, step });
     case 'fetch':
-      return (await import('./step-fetch.ts')).prepareFetch({ operation, step, image, input, ports });
+      return (await import('./step-fetch.ts')).prepareFetch({ ...given, operation, step });
     case 'workdir':
-      return (await import('./step-workdir.ts')).prepareWorkdir({ operation, step, image, input, ports });
+      return (await import('./step-workdir.ts')).prepareWorkdir({ ...given, operation, step });
     case 'config':
       throw new SlipwayError('INTERNAL', 'a config edit makes no layer');
   }

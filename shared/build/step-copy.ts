@@ -2,7 +2,9 @@
 import { SlipwayError } from '../errors.ts';
 import type { Entry } from '../layer/entry.ts';
 import { canonicalJson } from '../oci/encode.ts';
+import { treeWithAccounts } from './accounts.ts';
 import { contentDigest, contentParts, type Match, type MatchOptions, matchSources } from './copy-match.ts';
+import { isNumeric } from './copy-owner.ts';
 import { copyTarget } from './copy-target.ts';
 import type { Prepared, StepInput } from './executor.ts';
 import type { MadeLayer } from './ports.ts';
@@ -44,7 +46,7 @@ type WithBodies = (
 ) => Promise<MadeLayer>;
 
 function prepared(
-  { operation, step, image, input, ports }: StepInput<'copy'>,
+  { operation, step, image, input, ports, stored }: StepInput<'copy'>,
   matches: readonly Match[],
   scope: string,
   withBodies: WithBodies,
@@ -52,7 +54,7 @@ function prepared(
   const { chown, link } = operation;
   const target = copyTarget(operation);
   // Names in --chown are looked up in the image that is copied into: it then counts whole, --link or not.
-  const independent = link === true && (chown === undefined || /^[0-9:]*$/.test(chown));
+  const independent = link === true && (chown === undefined || isNumeric(chown));
   return {
     key: { kind: 'copy', ...target, content: contentDigest(contentParts(matches, operation)) },
     ...(independent ? { parent: '' as const } : {}),
@@ -60,7 +62,7 @@ function prepared(
       const { epoch } = input.plan;
       const { signal } = ports;
       const { copyEntries } = await import('./copy-entries.ts');
-      const parent = await ports.layers.tree(image.layers, ports.signal);
+      const parent = await treeWithAccounts(chown, { image, ports, stored });
       // Only archives that are unpacked need a place for their members.
       await using scratch = operation.unpack ? await ports.scratch() : undefined;
       const slot = { scope, instruction: canonicalJson({ ...target, display: step.display }) };
@@ -77,9 +79,9 @@ function prepared(
         return ports.layers.write(entries, like, { signal, ...(epoch === undefined ? {} : { epoch }) });
       });
       if (!large) return made;
-      const stored = made.stored.then(() => ports.cache.remember(slot, made.layer.diffId));
-      stored.catch(() => undefined);
-      return { ...made, stored };
+      const noted = made.stored.then(() => ports.cache.remember(slot, made.layer.diffId));
+      noted.catch(() => undefined);
+      return { ...made, stored: noted };
     },
   };
 }

@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { SlipwayError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { algorithmOf } from '../oci/digest.ts';
+import { treeWithAccounts } from './accounts.ts';
 import { copyEntries, nameFromUrl } from './copy-entries.ts';
 import { contentDigest, contentParts, looseFile } from './copy-match.ts';
 import { copyTarget } from './copy-target.ts';
@@ -16,7 +17,7 @@ import type { StagePorts } from './ports.ts';
 /** Docker gives what it downloads this mode. */
 const mode = 0o600;
 
-export async function prepareFetch({ operation, image, input, ports }: StepInput<'fetch'>): Promise<Prepared> {
+export async function prepareFetch({ operation, image, input, ports, stored }: StepInput<'fetch'>): Promise<Prepared> {
   const { destination, url, checksum } = operation;
   const name = destination.endsWith('/') ? nameFromUrl(url) : (destination.split('/').at(-1) as string);
   const scratch = await ports.scratch();
@@ -30,7 +31,7 @@ export async function prepareFetch({ operation, image, input, ports }: StepInput
       async make() {
         const { epoch } = input.plan;
         const { signal } = ports;
-        const parent = await ports.layers.tree(image.layers, ports.signal);
+        const parent = await treeWithAccounts(operation.chown, { image, ports, stored });
         const entries = await copyEntries(matches, target, {
           parent,
           bodyOf: () => ({ kind: 'file', path: file, offset: 0 }),

@@ -2,18 +2,20 @@
 import { chmodSync, lchownSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ResolvedUser, resolveUser } from '../container/user.ts';
+import { accountsOf, type ResolvedUser, resolveUser } from '../container/user.ts';
 import { isCode, SlipwayError } from '../errors.ts';
 import type { MergedTree } from '../layer/merged.ts';
 import { sha256 } from '../oci/digest.ts';
 import type { SandboxMount } from '../sandbox/sandbox.ts';
+import { readAccounts } from './accounts.ts';
+import type { ReadAccounts } from './copy-owner.ts';
 import type { Prepared, StepInput } from './executor.ts';
 import { StepOutput } from './step-output.ts';
 
 /** Milliseconds. */
 const longRun = 300;
 
-export function prepareRun({ operation, step, image, input, ports }: StepInput<'run'>): Prepared {
+export function prepareRun({ operation, step, image, input, ports, stored }: StepInput<'run'>): Prepared {
   const files = operation.files ?? [];
   return {
     key: {
@@ -36,7 +38,7 @@ export function prepareRun({ operation, step, image, input, ports }: StepInput<'
       const { signal } = ports;
       const lowers = await roots.lowers(image.layers, signal);
       const tree = await ports.layers.tree(image.layers, ports.signal);
-      const user = userOf(operation.user, tree);
+      const user = userOf(operation.user, await readAccounts(ports.layers, image.layers, tree, { signal, stored }));
       await using scratch = await roots.scratch();
       likeRoot(scratch.upper, tree);
       const mounts: SandboxMount[] = [];
@@ -92,15 +94,10 @@ export function prepareRun({ operation, step, image, input, ports }: StepInput<'
   };
 }
 
-const textOf = (tree: MergedTree, path: string): string => {
-  const bytes = tree.content(path);
-  return bytes === undefined ? '' : Buffer.from(bytes).toString('utf8');
-};
-
 /** Who the command runs as. A user or group that the image does not have fails this step, not the machine that runs it (F64). */
-function userOf(spec: string, tree: MergedTree): ResolvedUser {
+function userOf(spec: string, accounts: ReadAccounts): ResolvedUser {
   try {
-    return resolveUser(spec, { passwd: textOf(tree, 'etc/passwd'), group: textOf(tree, 'etc/group') });
+    return resolveUser(spec, accountsOf(accounts));
   } catch (error) {
     if (!isCode(error, 'RUN_ENGINE')) throw error;
     throw new SlipwayError('STEP_FAILED', `USER ${spec}: ${error.message}`, {

@@ -13,6 +13,12 @@ export interface Accounts {
   readonly group: string;
 }
 
+/** The same from the bytes of the files, which may not be there. */
+export function accountsOf(read: (path: 'etc/passwd' | 'etc/group') => Uint8Array | undefined): Accounts {
+  const text = (path: 'etc/passwd' | 'etc/group') => Buffer.from(read(path) ?? []).toString('utf8');
+  return { passwd: text('etc/passwd'), group: text('etc/group') };
+}
+
 /** Largest id the kernel takes; -1 means "leave alone" to it. */
 const largest = 2 ** 32 - 2;
 
