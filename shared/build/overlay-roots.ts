@@ -1,5 +1,5 @@
 // RunRoots on this machine: unpacked layers stacked by overlayfs, a scratch directory a step.
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { changesOf, clampTree } from '../layer/changes.ts';
 import type { LayerRecords } from '../layer/record.ts';
@@ -31,7 +31,11 @@ export function overlayRoots({ sandbox, records, unpacked, scratch }: OverlayRoo
     async scratch() {
       const folder = await scratch();
       const made = { upper: join(folder.path, 'upper'), work: join(folder.path, 'work'), files: join(folder.path, 'files') };
-      for (const path of Object.values(made)) mkdirSync(path, { mode: 0o755 });
+      for (const path of Object.values(made)) {
+        mkdirSync(path);
+        // `upper` is the root of what runs, and of other users' commands too, whatever the umask here.
+        chmodSync(path, 0o755);
+      }
       return { ...made, [Symbol.asyncDispose]: async () => folder[Symbol.asyncDispose]() };
     },
     async changes(upper, { epoch, signal }) {

@@ -1,5 +1,5 @@
 // The folder of one run, on memory where there is some: what the root is put together from, and the few files shown in it.
-import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SlipwayError } from '../errors.ts';
 import type { Machine } from './machine.ts';
@@ -28,19 +28,27 @@ export function checkSpec(spec: RunSpec): void {
   }
 }
 
-/** The run's folder: the bottom layer with the mountpoints, what /dev begins with, the network's files. Small, and on memory. */
+/**
+ * The run's folder: the bottom layer with the mountpoints, what /dev begins with, the network's files. Small, and on memory. All users of
+ * the command may read it, whatever the umask here.
+ */
 export function furnish(run: string, machine: Machine, spec: RunSpec): void {
   const { resolvConf, hosts, hostname } = networkFiles(spec, machine);
-  for (const dir of ['root', 'lower', 'dev', 'dev/pts', 'dev/shm', 'dev/mqueue', 'stubs', ...stubDirectories])
+  const file = (name: string, text = ''): void => {
+    writeFileSync(join(run, name), text);
+    chmodSync(join(run, name), 0o644);
+  };
+  for (const dir of ['root', 'lower', 'dev', 'dev/pts', 'dev/shm', 'dev/mqueue', 'stubs', ...stubDirectories]) {
     mkdirSync(join(run, dir));
-  for (const name of ['resolv.conf', 'hosts', 'hostname']) writeFileSync(join(run, 'stubs/etc', name), '');
+    chmodSync(join(run, dir), 0o755);
+  }
+  for (const name of ['resolv.conf', 'hosts', 'hostname']) file(join('stubs/etc', name));
   for (const [name, target] of deviceLinks) symlinkSync(target, join(run, 'dev', name));
-  for (const name of [...deviceNames, ...(spec.stdio.kind === 'terminal' ? ['console'] : [])])
-    writeFileSync(join(run, 'dev', name), '');
-  writeFileSync(join(run, 'resolv.conf'), resolvConf);
-  writeFileSync(join(run, 'hosts'), hosts);
-  writeFileSync(join(run, 'hostname'), hostname);
-  writeFileSync(join(run, 'fstab'), '');
+  for (const name of [...deviceNames, ...(spec.stdio.kind === 'terminal' ? ['console'] : [])]) file(join('dev', name));
+  file('resolv.conf', resolvConf);
+  file('hosts', hosts);
+  file('hostname', hostname);
+  file('fstab');
 }
 
 const stubDirectories = ['stubs/proc', 'stubs/dev', 'stubs/sys', 'stubs/etc'];

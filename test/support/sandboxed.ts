@@ -1,5 +1,5 @@
 // Runs one command in a root of test/support/roots.ts under an overlay that is thrown away, and tells what it said and changed.
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -23,8 +23,11 @@ export const fastTemp = (): string => (existsSync('/dev/shm') ? '/dev/shm' : tmp
 export function place(): Place {
   const folder = mkdtempSync(join(fastTemp(), 'slipway-test-'));
   const [upper, work] = [join(folder, 'upper'), join(folder, 'work')];
-  mkdirSync(upper);
-  mkdirSync(work);
+  for (const path of [upper, work]) {
+    mkdirSync(path);
+    // It is the root that commands of any user see, whatever the umask here.
+    chmodSync(path, 0o755);
+  }
   return { upper, work, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
@@ -67,11 +70,11 @@ export async function runIn(sandbox: Sandbox, lower: string, args: readonly stri
 export const shellIn = (sandbox: Sandbox, lower: string, script: string, overrides: Overrides = {}): Promise<Ran> =>
   runIn(sandbox, lower, ['sh', '-c', script], overrides);
 
-/** Waits until `check` is true; never forever. */
+/** Waits until `check` is true; never forever, and not less than a busy machine needs. */
 export async function eventually(check: () => boolean, what: string): Promise<void> {
-  for (let tries = 0; tries < 400; tries++) {
+  for (let tries = 0; tries < 1600; tries++) {
     if (check()) return;
     await sleep(25);
   }
-  throw new Error(`still not so after 10 s: ${what}`);
+  throw new Error(`still not so after 40 s: ${what}`);
 }
