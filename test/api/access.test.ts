@@ -60,9 +60,9 @@ interface Answer {
   readonly value: any;
 }
 
-async function call(token: string | undefined, method: string, path: string, body?: unknown): Promise<Answer> {
+async function call(token: string | undefined, method: string, path: string, body?: unknown, to = api): Promise<Answer> {
   const bytes = body instanceof Uint8Array ? body : body === undefined ? undefined : Buffer.from(JSON.stringify(body));
-  const answer = await api({
+  const answer = await to({
     method,
     url: `https://home${path}`,
     headers: { get: (name) => (name === 'authorization' && token !== undefined ? `Bearer ${token}` : null) },
@@ -332,6 +332,9 @@ describe('transfers', () => {
   const facts: TransferFacts = { id: 'x', verb: 'pull', reference: 'ghcr.io/team/app:1', state: 'queued', created: 1, by: 'ann' };
   let verb: 'pull' | 'push' = 'pull';
   let cancelled = 0;
+  let transferring: ApiFetch;
+  const ask = (token: string, method: string, path: string, request?: unknown) =>
+    call(token, method, path, request, transferring);
   beforeAll(() => {
     const transfers: TransferService = {
       start: async (asked, _, options) => {
@@ -348,7 +351,7 @@ describe('transfers', () => {
     };
     const verify = (token: string) => keys.verify(token, { kind: 'access', audience: service, now });
     const guard = tokenAccess(verify, { url: `https://${service}`, service });
-    api = createApi({ ...home.parts, host: service, transfers: async () => transfers }, { sameMachine: false, guard });
+    transferring = createApi({ ...home.parts, host: service, transfers: async () => transfers }, { sameMachine: false, guard });
   });
   const name = 'ghcr.io/team/app';
   const body = { reference: `${name}:1`, clientToken: 't' };
@@ -357,16 +360,16 @@ describe('transfers', () => {
     const reader = tokenOf('bob', `repository:${name}:pull`);
     const writer = tokenOf('ann', `repository:${name}:pull,push`, 'repository:team/base:pull');
     for (const token of [tokenOf('eve'), tokenOf('eve', 'repository:team/app:pull,push'), reader]) {
-      const refused = await call(token, 'POST', '/api/v1/images/pull', body);
+      const refused = await ask(token, 'POST', '/api/v1/images/pull', body);
       expect([refused.status, refused.challenge]).toEqual([401, asked(`repository:${name}:pull,push`)]);
     }
-    expect((await call(tokenOf('eve'), 'POST', '/api/v1/images/push', body)).challenge).toBe(asked(`repository:${name}:pull`));
+    expect((await ask(tokenOf('eve'), 'POST', '/api/v1/images/push', body)).challenge).toBe(asked(`repository:${name}:pull`));
     expect(started).toEqual([]);
-    expect(await call(writer, 'POST', '/api/v1/images/pull', body)).toMatchObject({ status: 202, value: { id: 'x' } });
+    expect(await ask(writer, 'POST', '/api/v1/images/pull', body)).toMatchObject({ status: 202, value: { id: 'x' } });
     const login = { username: 'u', password: 'p' };
-    expect((await call(reader, 'POST', '/api/v1/images/push', { ...body, login })).status).toBe(202);
+    expect((await ask(reader, 'POST', '/api/v1/images/push', { ...body, login })).status).toBe(202);
     const all = tokenOf('root', `repository:${name}:pull,push`, 'registry:catalog:*');
-    expect((await call(all, 'POST', '/api/v1/images/pull', body)).status).toBe(202);
+    expect((await ask(all, 'POST', '/api/v1/images/pull', body)).status).toBe(202);
     expect(started).toEqual([
       { verb: 'pull', options: { clientToken: 't', by: 'ann', reads: [name, 'team/base'], login: 'nobody' } },
       { verb: 'push', options: { clientToken: 't', by: 'bob', reads: [name], login } },
@@ -380,11 +383,11 @@ describe('transfers', () => {
     ] as const) {
       const at = `/api/v1/transfers/x${path}`;
       verb = 'pull';
-      expect((await call(reader, method, at)).challenge).toBe(asked(`repository:${name}:pull,push`));
-      expect((await call(writer, method, at)).status).toBeLessThan(300);
+      expect((await ask(reader, method, at)).challenge).toBe(asked(`repository:${name}:pull,push`));
+      expect((await ask(writer, method, at)).status).toBeLessThan(300);
       verb = 'push';
-      expect((await call(reader, method, at)).status).toBeLessThan(300);
-      expect((await call(tokenOf('eve'), method, at)).challenge).toBe(asked(`repository:${name}:pull`));
+      expect((await ask(reader, method, at)).status).toBeLessThan(300);
+      expect((await ask(tokenOf('eve'), method, at)).challenge).toBe(asked(`repository:${name}:pull`));
     }
     expect(cancelled).toBe(2);
   });
@@ -393,7 +396,7 @@ describe('transfers', () => {
     const before = started.length;
     const token = tokenOf('root', `repository:${name}:pull,push`);
     const codeOf = async (verb: string, request: object) =>
-      (await call(token, 'POST', `/api/v1/images/${verb}`, request)).value.error.code;
+      (await ask(token, 'POST', `/api/v1/images/${verb}`, request)).value.error.code;
     expect(await codeOf('pull', { reference: `${service}/team/app` })).toBe('USAGE');
     expect(await codeOf('pull', { reference: `${name}:1`, allTags: true })).toBe('USAGE');
     expect(await codeOf('push', { reference: `${name}@${sha256('x')}` })).toBe('INVALID_REFERENCE');

@@ -25,7 +25,7 @@ let home: Home;
 let url: string;
 let close: () => Promise<void>;
 const password: Record<string, string> = {};
-/** What tokens were asked for, one a request; refresh tokens among them. */
+/** The scopes that tokens were asked for, one a request. */
 let asked: string[] = [];
 /** Seconds by which the server's clock is ahead. */
 let ahead = 0;
@@ -53,19 +53,18 @@ beforeAll(async () => {
   const api = createApi(home.parts, { sameMachine: false, guard: tokenAccess(verify, { url, service }) });
   const body = (request: IncomingMessage) => request as AsyncIterable<Uint8Array>;
   server.on('request', async (request, response) => {
-    const { pathname, search, searchParams } = new URL(request.url ?? '/', url);
+    const { pathname, search } = new URL(request.url ?? '/', url);
     const header = (name: string) => request.headers[name.toLowerCase()] as string | undefined;
     const { signal } = new AbortController();
     if (pathname === '/token') {
-      asked.push(
-        `${request.method} ${searchParams.getAll('scope').join(' ')}${searchParams.has('offline_token') ? ' offline' : ''}`,
-      );
+      const form = Buffer.concat(await Array.fromAsync(body(request)));
+      asked.push(new URLSearchParams(form.toString()).getAll('scope').join(' '));
       const reply = await token({
         method: request.method ?? '',
         path: pathname,
         query: search.slice(1),
         header,
-        body: body(request),
+        body: Readable.from([form]),
         signal,
       });
       response.writeHead(reply.status, reply.headers as Record<string, string>).end(reply.body as Uint8Array | undefined);
@@ -116,7 +115,8 @@ async function context(text: string): Promise<string> {
   return path;
 }
 
-describe('a token login', () => {
+// One story: who logs in first is who builds next.
+describe('a token login', { shuffle: false }, () => {
   it('keeps a token and no password, and a wrong password nothing', async () => {
     const wrong = await run('ci', ['login', '-u', 'ci', '--password-stdin', url], 'wrong');
     expect([wrong.code, wrong.err]).toEqual([1, expect.stringContaining('refused this login')]);
@@ -131,6 +131,7 @@ describe('a token login', () => {
     asked = [];
     const { code, err } = await run('ci', ['build', '-q', '-t', 'team/app:1', await context('FROM scratch\nCOPY file /\n')]);
     expect([code, err]).toEqual([0, '']);
+    expect(asked).toContainEqual(expect.stringContaining('repository:team/app:pull,push'));
     const list = JSON.parse((await run('ci', ['builds', 'ls', '--json'])).out) as { by: string; tags: string[] }[];
     expect(list).toMatchObject([{ by: 'ci', project: 'default', tags: ['team/app:1'], state: 'succeeded' }]);
     expect((await run('ci', ['inspect', 'team/app:1'])).code).toBe(0);

@@ -1,5 +1,15 @@
 // A throw-away directory for tests, filled from a description.
-import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
@@ -17,9 +27,13 @@ export class Folder implements Disposable {
     return join(this.path, name);
   }
 
-  /** A name ending in `/` is a directory, a text starting with `-> ` a symlink. */
+  /**
+   * A name ending in `/` is a directory, a text starting with `-> ` a symlink. What is written again is seen to have changed: not before the
+   * filesystem's clock, which goes by steps of some milliseconds, has gone on.
+   */
   write(name: string, text: string | Uint8Array, mode?: number): void {
     const file = this.at(name);
+    const before = statSync(file, { throwIfNoEntry: false })?.ctimeMs;
     if (name.endsWith('/')) {
       mkdirSync(file, { recursive: true });
     } else {
@@ -31,7 +45,8 @@ export class Folder implements Disposable {
       writeFileSync(file, text);
     }
     if (mode !== undefined) chmodSync(file, mode);
-    utimesSync(file, longAgo, longAgo);
+    do utimesSync(file, longAgo, longAgo);
+    while (statSync(file).ctimeMs === before);
   }
 
   remove(name: string): void {

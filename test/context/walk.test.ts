@@ -24,6 +24,12 @@ import { Folder, longAgo } from './folder.ts';
 // The stat cache does not record files that were changed just now, so these tests hash "an hour later".
 const later = (): number => Date.now() + 3_600_000;
 
+/** A clock that stands where the file was changed last: however slow this machine is, its hash is made at that very moment. */
+const momentOf = (file: string): (() => number) => {
+  const { ctimeMs } = statSync(file);
+  return () => ctimeMs;
+};
+
 const walk = async (folder: Folder, options: Partial<WalkOptions> & { rules?: string } = {}) => {
   const { rules, ...rest } = options;
   const ignore = rules === undefined ? {} : { ignore: Ignore.parse('.dockerignore', rules) };
@@ -45,6 +51,7 @@ describe('walking', () => {
       'empty/': '',
       'new\nline': '',
     });
+    chmodSync(folder.at('a.txt'), 0o644);
     folder.write('run', 'x', 0o4755);
     folder.write('loop', '-> loop');
     folder.write('up', '-> ../../etc');
@@ -243,7 +250,7 @@ describe('walking', () => {
 
   it.skipIf(process.getuid?.() !== 0)('names a file that cannot be read', async () => {
     using folder = new Folder({ 'sub/secret': 'x' });
-    chmodSync(folder.path, 0o755);
+    for (const path of [folder.path, folder.at('sub')]) chmodSync(path, 0o755);
     chmodSync(folder.at('sub/secret'), 0);
     const euid = process.geteuid!();
     process.seteuid!(65534);
@@ -291,7 +298,7 @@ describe('the stat cache', () => {
     using home = new Folder();
     const cache = statCacheFile(home.path, folder.path);
     writeFileSync(folder.at('a'), 'one');
-    const now = Date.now;
+    const now = momentOf(folder.at('a'));
     await walk(folder, { cache, now });
     expect((await walk(folder, { cache, now })).hashed).toBe(1);
   });
@@ -379,10 +386,11 @@ describe('bodies of a directory', () => {
       return body.state;
     };
     // hashed at the moment it was written: nobody can tell whether it changes once more
-    expect(await stateAt(Date.now, 'old')).toBeUndefined();
+    const now = momentOf(folder.at('old'));
+    expect(await stateAt(now, 'old')).toBeUndefined();
     const state = stateOf(statSync(folder.at('old')));
     expect(await stateAt(later, 'old')).toEqual(state);
     // and from the cache
-    expect(await stateAt(Date.now, 'old')).toEqual(state);
+    expect(await stateAt(now, 'old')).toEqual(state);
   });
 });

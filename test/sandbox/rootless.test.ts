@@ -1,4 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -49,13 +50,16 @@ test.each<[string, Partial<RootlessMachine>, string[]]>([
 const why = whyNoRoot('busybox') ?? (existsSync('/usr/bin/newuidmap') ? undefined : 'needs newuidmap (Debian: uidmap)');
 
 describe.skipIf(why)(`as an ordinary user${why ? ` (${why})` : ''}`, () => {
-  const user = `slw${process.pid}`;
-  const folder = mkdtempSync(join(tmpdir(), 'slipway-rootless-'));
+  // Another name each time: the user of a run that was killed is still there, and process ids come back.
+  const user = `slw${randomBytes(6).toString('hex')}`;
+  let folder: string;
 
   beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'slipway-rootless-'));
     chmodSync(folder, 0o755);
     execFileSync('useradd', ['-m', user]);
     writeFileSync(join(folder, 'main.ts'), program);
+    chmodSync(join(folder, 'main.ts'), 0o644);
   }, 60_000);
   afterAll(() => {
     execFileSync('userdel', ['-r', user], { stdio: 'ignore' });
@@ -66,6 +70,7 @@ describe.skipIf(why)(`as an ordinary user${why ? ` (${why})` : ''}`, () => {
   const asUser = (root: string, script: string) => {
     const tar = join(folder, 'root.tar');
     execFileSync('tar', ['-C', root, '--exclude=./dev/*', '-cf', tar, '.']);
+    chmodSync(tar, 0o644);
     const node = [process.execPath, join(folder, 'main.ts'), tar, script]
       .map((word) => `'${word.replaceAll("'", `'\\''`)}'`)
       .join(' ');
@@ -86,7 +91,7 @@ describe.skipIf(why)(`as an ordinary user${why ? ` (${why})` : ''}`, () => {
   const url = (file: string) => JSON.stringify(new URL(`../../shared/sandbox/${file}`, import.meta.url).href);
   const program = `
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { enterUserNamespace } from ${url('rootless.ts')};
@@ -95,7 +100,10 @@ const code = await enterUserNamespace([process.execPath, ...process.argv.slice(1
 if (code !== undefined) process.exit(code);
 const folder = mkdtempSync(join(tmpdir(), 'slipway-home-'));
 try {
-  for (const name of ['lower', 'upper', 'work']) mkdirSync(join(folder, name));
+  for (const name of ['lower', 'upper', 'work']) {
+    mkdirSync(join(folder, name));
+    chmodSync(join(folder, name), 0o755);
+  }
   execFileSync('tar', ['-C', join(folder, 'lower'), '-xf', process.argv[2]]);
   const { exitCode } = await utilLinuxSandbox().run({
     root: { kind: 'overlay', lowers: [join(folder, 'lower')], upper: join(folder, 'upper'), work: join(folder, 'work') },

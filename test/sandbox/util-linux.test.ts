@@ -376,9 +376,13 @@ describe.skipIf(why)(`util-linux sandbox${why ? ` (${why})` : ''}`, { timeout: 6
     });
 
     test('processes left behind are dead when the run is over', async () => {
-      const mark = `mark-${process.pid}-${Math.trunc(performance.now())}`;
-      await sh(`(trap "" HUP TERM INT; setsid sh -c 'sleep 1000; echo ${mark}' &) ; setsid sleep 1000 & sleep 0.1`);
-      expect(execFileSync('ps', ['axww', '-o', 'args'], { encoding: 'utf8' })).not.toContain(mark);
+      const { mark, sum } = computed('left');
+      const left = `: >/tmp/up; sleep 1000; echo ${sum}`;
+      const { changed } = await sh(
+        `(trap "" HUP TERM INT; setsid sh -c "${left}" &) ; setsid sleep 1000 & until [ -e /tmp/up ]; do sleep 0.02; done`,
+      );
+      expect(processes()).not.toContain(mark);
+      expect(changed).toContain('tmp/up');
     });
 
     test.skipIf(!kernelAtLeast(6, 14))('the number of processes is bounded, and the machine has its own bound', async () => {
@@ -392,8 +396,8 @@ describe.skipIf(why)(`util-linux sandbox${why ? ` (${why})` : ''}`, { timeout: 6
     test('cancelled: everything is dead when run rejects', async () => {
       using at = place();
       const stop = new AbortController();
-      const mark = `cancel-${process.pid}`;
-      const running = sh(`trap "" TERM INT; setsid sh -c "sleep 998; echo ${mark}" & echo started; sleep 999; echo ${mark}`, {
+      const { mark, sum } = computed('cancel');
+      const running = sh(`trap "" TERM INT; setsid sh -c "sleep 998; echo ${sum}" & echo started; sleep 999; echo ${sum}`, {
         signal: stop.signal,
         at,
       });
@@ -422,18 +426,16 @@ describe.skipIf(why)(`util-linux sandbox${why ? ` (${why})` : ''}`, { timeout: 6
           `trap "" TERM INT HUP; sleep 997; echo ${mark}`,
         ]);
         const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', script], { stdio: 'ignore' });
-        await eventually(() => processes(mark).length > 1, 'the command runs');
+        await eventually(() => processes(mark).length > 1 && foldersOf(at).length > 0, 'the command runs');
         child.kill(signal);
         await eventually(() => processes(mark).length === 0, 'the command is dead');
-        await eventually(() => !readdirSync(fastTemp()).some((name) => name === `slipway-run-${mark}`), 'the folder is gone');
+        await eventually(() => foldersOf(at).length === 0, 'the folder is gone');
       },
     );
 
     test('a terminal that is closed takes the command with it, and the folder of the run', async () => {
       using at = place();
       const mark = `hangup-${process.pid}`;
-      const before = new Set(readdirSync(fastTemp()).filter((name) => name.startsWith('slipway-run-')));
-      const ours = () => readdirSync(fastTemp()).filter((name) => name.startsWith('slipway-run-') && !before.has(name));
       const program = runnerScript(root, at, ['sh', '-c', `trap "" HUP TERM INT; sleep 994; echo ${mark}`]).replace(
         /stdio: \{.*/,
         "stdio: { kind: 'terminal' } });",
@@ -443,10 +445,10 @@ describe.skipIf(why)(`util-linux sandbox${why ? ` (${why})` : ''}`, { timeout: 6
         .join(' ');
       // It holds the terminal; killing it closes that.
       const holder = spawn('script', ['-qec', line, '/dev/null'], { stdio: ['pipe', 'ignore', 'ignore'] });
-      await eventually(() => processes(`994; echo ${mark}`).length > 0 && ours().length > 0, 'the command runs');
+      await eventually(() => processes(`994; echo ${mark}`).length > 0 && foldersOf(at).length > 0, 'the command runs');
       holder.kill('SIGKILL');
       await eventually(() => processes(`994; echo ${mark}`).length === 0, 'the command is dead');
-      await eventually(() => ours().length === 0, 'the folder is gone');
+      await eventually(() => foldersOf(at).length === 0, 'the folder is gone');
     });
 
     test('a folder that overlayfs cannot write to is named as the cause', async () => {
@@ -466,17 +468,31 @@ describe.skipIf(why)(`util-linux sandbox${why ? ` (${why})` : ''}`, { timeout: 6
   });
 });
 
+/**
+ * What only the command's own processes have among their words, as the shell inside works it out of `sum`: those that see to the run were
+ * given the script, and the one that waits for its end may outlive it for a moment.
+ */
+function computed(name: string): { readonly mark: string; readonly sum: string } {
+  const number = process.pid * 1000 + Math.trunc(performance.now() % 1000);
+  return { mark: `${name}-${number}`, sum: `${name}-$((${number - 1} + 1))` };
+}
+
 function processes(mark = ''): string[] | string {
   const all = execFileSync('ps', ['axww', '-o', 'pid,args'], { encoding: 'utf8' });
   if (mark === '') return all;
   return all.split('\n').filter((line) => line.includes(mark) && !line.includes('ps axww') && !line.includes('input-type'));
 }
 
+/** Where such a program keeps the folder of its run: not among those of other tests. */
+const scratchOf = (at: { upper: string }): string => join(at.upper, '../scratch');
+const foldersOf = (at: { upper: string }): string[] => readdirSync(scratchOf(at));
+
 /** A program that runs one command and prints what it says. */
 function runnerScript(root: string, at: { upper: string; work: string }, args: readonly string[]): string {
   const driver = new URL('../../shared/sandbox/util-linux.ts', import.meta.url).href;
+  mkdirSync(scratchOf(at));
   return `import { utilLinuxSandbox } from ${JSON.stringify(driver)};
-    await utilLinuxSandbox().run({ root: { kind: 'overlay', lowers: [${JSON.stringify(root)}], upper: ${JSON.stringify(at.upper)}, work: ${JSON.stringify(at.work)} },
+    await utilLinuxSandbox({ scratch: ${JSON.stringify(scratchOf(at))} }).run({ root: { kind: 'overlay', lowers: [${JSON.stringify(root)}], upper: ${JSON.stringify(at.upper)}, work: ${JSON.stringify(at.work)} },
       args: ${JSON.stringify(args)}, env: ['PATH=/bin'], cwd: '/', user: { uid: 0, gid: 0, groups: [] }, network: 'host',
       stdio: { kind: 'pipe', onOutput: (_, chunk) => { process.stdout.write(chunk); } } });`;
 }

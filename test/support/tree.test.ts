@@ -59,7 +59,9 @@ async function image(fills: readonly Fill[], config: Record<string, unknown> = {
 
 const plain: Fill = async (at) => {
   await mkdir(at('folder'));
+  await chmod(at('folder'), 0o755);
   await writeFile(at('folder/file'), 'content');
+  await chmod(at('folder/file'), 0o644);
   await writeFile(at('folder/other'), 'other');
 };
 const paths = (snapshot: ImageSnapshot) => snapshot.tree.map((entry) => entry.path);
