@@ -135,7 +135,8 @@ async function pass(target: string | undefined, incoming: IncomingMessage, outgo
 /** As CloudFront runs a function at each request, and spells what that adds. Here realms are plain HTTP. */
 function addChallenge({ method = 'GET', url = '/', headers: { host = '', authorization } }: IncomingMessage, to: Headers): void {
   const asked = { host: { value: host }, ...(authorization === undefined ? {} : { authorization: { value: authorization } }) };
-  const { headers } = challenge({ request: { method, uri: url.replace(/\?.*/s, ''), headers: asked } });
+  // It changes what it is given.
+  const { headers } = challenge({ request: { method, uri: url.replace(/\?.*/s, ''), headers: { ...asked } } });
   for (const [name, { value }] of Object.entries(headers)) {
     if (name in asked) continue;
     delete to[name];
