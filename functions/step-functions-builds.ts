@@ -43,6 +43,8 @@ const isPassing = (error: unknown): boolean => {
     readonly $retryable?: unknown;
     readonly $metadata?: { readonly httpStatusCode?: number };
   };
+  // Of a Region's DescribeExecution there are 10 a second, for all who follow builds; that is a status of 400.
+  if (nameOf(error) === 'ThrottlingException') return true;
   // Without an answer there is no status.
   return $retryable !== undefined || $metadata?.httpStatusCode === undefined || $metadata.httpStatusCode >= 500;
 };

@@ -1,4 +1,6 @@
 import { expect, test, vi } from 'vitest';
+import { StepFunctionsBuilds } from '../../functions/step-functions-builds.ts';
+import { BuildRecords } from '../../shared/build/build-records.ts';
 import { UsageRecords } from '../../shared/build/usage-records.ts';
 import { project, requestOf, sendContext } from '../support/account-home.ts';
 import { type AccountWorld, accountWorld } from '../support/account-world.ts';
@@ -99,6 +101,29 @@ test.skipIf(why)('cancelled while a base is fetched: the fetch is stopped', asyn
   await builds.cancel(id);
   expect(await ended(id)).toMatchObject({ status: 'FAILED' });
   expect(await builds.get(id)).toMatchObject({ state: 'cancelled' });
+});
+
+test('a build is followed while Step Functions is asked for too much; what it refuses for good is said', async () => {
+  await using world = await accountWorld();
+  const { build } = await world.home.fresh().records.create(requestOf('FROM scratch\n'));
+  const { table, blobs } = world.home.disk;
+  const refusing = (name: string) =>
+    new StepFunctionsBuilds({
+      client: {
+        // As the SDK has it, after its own tries.
+        send: async () =>
+          Promise.reject(
+            Object.assign(new Error(name), { name, $fault: 'client', $metadata: { httpStatusCode: 400, attempts: 3 } }),
+          ),
+      },
+      machine: 'arn:aws:states:us-east-1:000000000000:stateMachine:builds',
+      records: new BuildRecords({ table, blobs, clock: Date.now }),
+      table,
+      followFor: 300,
+    });
+  expect(await refusing('ThrottlingException').get(build.id)).toMatchObject({ state: 'queued' });
+  expect(await lastEvent(refusing('ThrottlingException').events(build.id))).toBeUndefined();
+  await expect(refusing('AccessDeniedException').get(build.id)).rejects.toThrow('AccessDeniedException');
 });
 
 test('a build whose execution does not exist yet, or cannot be asked for, is as its record says', async () => {
