@@ -1,6 +1,6 @@
 // Builds: the functions that carry them, the state machine that calls these in turn, the control API that starts them, and the function
 // that runners speak to.
-import { ArnFormat, Aws, Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
+import { ArnFormat, Aws, Duration, Names, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
 import { EventField, Rule, RuleTargetInput } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction as FunctionTarget } from 'aws-cdk-lib/aws-events-targets';
 import { PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
@@ -122,7 +122,12 @@ export class BuildWorkflow extends Construct {
       heartbeat,
       runnerTime,
     });
-    const log = new LogGroup(this, 'MachineLog', { retention: logRetention, removalPolicy: RemovalPolicy.DESTROY });
+    const log = new LogGroup(this, 'MachineLog', {
+      // Below this name Step Functions needs no line of its own in the account's policy for logs, which is full after some machines.
+      logGroupName: `/aws/vendedlogs/states/${Names.uniqueResourceName(this, { maxLength: 200, separator: '-' })}`,
+      retention: logRetention,
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
     const role = new Role(this, 'MachineRole', { assumedBy: new ServicePrincipal('states.amazonaws.com') });
     this.machine = new StateMachine(this, 'Machine', {
       stateMachineType: StateMachineType.STANDARD,

@@ -231,6 +231,18 @@ describe('the stack', () => {
     });
   });
 
+  test('logs the machine where Step Functions needs no line of the account’s policy for logs, which holds 5120 characters', () => {
+    const [log] = Object.keys(
+      template.findResources('AWS::Logs::LogGroup', {
+        Properties: { LogGroupName: Match.stringLikeRegexp('^/aws/vendedlogs/states/test-Slipway'), RetentionInDays: 30 },
+      }),
+    );
+    const LogGroupArn = { 'Fn::GetAtt': [log, 'Arn'] };
+    template.hasResourceProperties('AWS::StepFunctions::StateMachine', {
+      LoggingConfiguration: Match.objectLike({ Destinations: [{ CloudWatchLogsLogGroup: { LogGroupArn } }] }),
+    });
+  });
+
   test('fits into the 3008 MB that a new account gives a function, where it is told so', () => {
     const most = (of: Template): number =>
       Math.max(...Object.values(of.findResources('AWS::Lambda::Function')).map(({ Properties }) => Properties.MemorySize));
