@@ -22,6 +22,12 @@ export interface RemoteOptions {
   readonly http?: Partial<HttpOptions>;
 }
 
+/**
+ * Milliseconds within which an answer has to begin. A gateway hands on whole answers, after 29 seconds at most; and a home that is asked for
+ * events of a quiet build holds the question for 25.
+ */
+const answerWithin = 40_000;
+
 /** Without a login, with a token, with one for what was missing, and for what was found missing then: a name's source after its target. */
 const mostTries = 4;
 
@@ -43,7 +49,7 @@ export class Remote implements Disposable {
     this.#now = now;
     const named = (env.SLIPWAY_INSECURE_REGISTRIES ?? '').split(',').flatMap((host) => host.trim() || []);
     const insecure = (host: string): boolean => named.includes(host) || named.includes(host.replace(/:\d+$/, ''));
-    this.#http = new HttpClient({ userAgent: `slipway/${version}`, env, insecure, ...http });
+    this.#http = new HttpClient({ userAgent: `slipway/${version}`, env, insecure, answer: answerWithin, ...http });
     this.#scopes = new Set([`project:${endpoint.project}:view,build,manage`, 'registry:catalog:*']);
     this.#tokens = new Tokens({
       http: this.#http,

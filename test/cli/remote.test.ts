@@ -2,11 +2,11 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Remote } from '../../cli/remote.ts';
 import { sha256 } from '../../shared/oci/digest.ts';
 import { writeTar } from '../../shared/tar/write.ts';
@@ -251,6 +251,35 @@ it('a home elsewhere leads no upload to this machine, to a cloud’s metadata, o
     'file:///etc/passwd',
   ]) {
     await expect(remote.put(url, {}, body, undefined)).rejects.toMatchObject({ code: 'DENIED' });
+  }
+});
+
+it('a home elsewhere may take all the time that a gateway gives it, without being asked again', async () => {
+  const asked: ServerResponse[] = [];
+  const home = createServer((_, response) => void asked.push(response));
+  await new Promise<void>((resolve) => home.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(home.address() as AddressInfo).port}`;
+  using remote = new Remote({ url, chosenBy: 'the test', project: 'p' }, { env: {}, now: Date.now });
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    const answer = remote.fetch({
+      method: 'GET',
+      url: `${url}/api/v1/builds/x/events`,
+      headers: { get: () => null },
+      body: null,
+    });
+    while (asked.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    // API Gateway's 29 seconds, and the way there and back.
+    vi.advanceTimersByTime(32_000);
+    for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+    expect(asked[0]!.destroyed).toBe(false);
+    asked[0]!.end('late');
+    expect((await answer).status).toBe(200);
+    expect(asked).toHaveLength(1);
+  } finally {
+    vi.useRealTimers();
+    home.closeAllConnections();
+    await new Promise((resolve) => home.close(resolve));
   }
 });
 
