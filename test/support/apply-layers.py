@@ -80,6 +80,14 @@ class Tree:
             done = here
         return done
 
+    def replaced(self, path, folders):
+        """Whether the path lies in one of the folders that takes the place of something else, such as a link: nothing below shows there."""
+        while path:
+            if path in folders and path in self.nodes and self.nodes[path]["type"] != "dir":
+                return True
+            path = path.rpartition("/")[0]
+        return False
+
     def put(self, path, node, layer):
         parent, _, name = path.rpartition("/")
         if path and parent not in self.nodes:
@@ -148,9 +156,12 @@ def apply(tree, path, number):
     while raw.read(1 << 20):
         pass
     # Whiteouts speak of the layers below alone, wherever in the tar they stand.
+    folders = {name for name, node in entries if node["type"] == "dir"}
     for name, node in entries:
         parent, _, base = name.rpartition("/")
         if base.startswith(".wh."):
+            if tree.replaced(parent, folders):
+                continue
             where = tree.resolve(parent, number)
             if base == ".wh..wh..opq":
                 for child in list(tree.children.get(where, ())):

@@ -147,6 +147,22 @@ describe.skipIf(missing)('compare tool', () => {
     expect(result.notes).toEqual(['layer 1: never: whiteout of nothing']);
   });
 
+  it('leaves alone what a link led to, in whose place an opaque folder comes', async () => {
+    const below = async (at: (name: string) => string) => {
+      await mkdir(at('real'));
+      await writeFile(at('real/kept'), 'kept');
+      await symlink('real', at('link'));
+    };
+    const above = async (at: (name: string) => string) => {
+      await mkdir(at('link'));
+      await writeFile(at('link/.wh..wh..opq'), '');
+      await writeFile(at('link/new'), 'new');
+    };
+    const { tree, notes } = await image([below, above]);
+    expect(tree.map(({ path }) => path)).toEqual(['/', '/link', '/link/new', '/real', '/real/kept']);
+    expect(notes).toEqual([]);
+  });
+
   it('lets a file take the place of a folder with all in it', async () => {
     const result = await image([plain, (at) => writeFile(at('folder'), 'now a file')]);
     expect(paths(result)).toEqual(['/', '/folder']);
