@@ -4,6 +4,7 @@ import type { About } from '../../shared/api/about.ts';
 import type { BuildFacts } from '../../shared/api/builds.ts';
 import type { BuildRequest, ContextRef } from '../../shared/build/request.ts';
 import { errnoOf, isCode, SlipwayError } from '../../shared/errors.ts';
+import { decodeName } from '../../shared/tar/name.ts';
 import type { Api } from '../api-client.ts';
 import type { OpenArchive } from '../build-context.ts';
 import { defineCommand, type OptionSpec } from '../command.ts';
@@ -280,12 +281,13 @@ async function inputs(path: string, file: string | undefined, io: Io, client: Ap
   const dockerfile = file === '-' ? { name: 'Dockerfile', text: await text(io.stdin) } : await readDockerfile(root, file, io);
   const beside = file === undefined ? join(root, dockerfile.name) : resolve(io.cwd, file);
   const own = file === '-' ? undefined : await readIfThere(`${beside}.dockerignore`);
-  const ignoreText = own ?? (await readIfThere(join(root, '.dockerignore')));
+  const ignored = own ?? (await readIfThere(join(root, '.dockerignore')));
   const ignoreName = own === undefined ? '.dockerignore' : `${basename(beside)}.dockerignore`;
   return {
     context: { kind: 'directory', path: root },
     dockerfile,
-    ...(ignoreText === undefined ? {} : { ignore: { name: ignoreName, text: ignoreText } }),
+    // Names need not be UTF-8.
+    ...(ignored === undefined ? {} : { ignore: { name: ignoreName, text: decodeName(ignored) } }),
   };
 }
 
@@ -297,7 +299,7 @@ async function readDockerfile(root: string, file: string | undefined, io: Io): P
       : [resolve(io.cwd, file), join(dirname(resolve(io.cwd, file)), basename(file).toLowerCase())];
   for (const candidate of candidates) {
     const found = await readIfThere(candidate);
-    if (found !== undefined) return { name: file ?? basename(candidate), text: found };
+    if (found !== undefined) return { name: file ?? basename(candidate), text: found.toString('utf8') };
   }
   throw new SlipwayError('DOCKERFILE', `failed to read dockerfile: open ${file ?? 'Dockerfile'}: no such file or directory`, {
     hint:
@@ -307,9 +309,9 @@ async function readDockerfile(root: string, file: string | undefined, io: Io): P
   });
 }
 
-async function readIfThere(path: string): Promise<string | undefined> {
+async function readIfThere(path: string): Promise<Buffer | undefined> {
   try {
-    return await readFile(path, 'utf8');
+    return await readFile(path);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
     throw new SlipwayError('CONTEXT', `failed to read ${path}: ${error instanceof Error ? error.message : error}`, {

@@ -11,7 +11,7 @@ import { collect } from '../stream/collect.ts';
 import { decompress } from '../stream/decompress.ts';
 import { blockSize } from '../tar/format.ts';
 import { isTar } from '../tar/is-tar.ts';
-import { comparePaths } from '../tar/name.ts';
+import { comparePaths, decodeName } from '../tar/name.ts';
 import { readTar } from '../tar/read.ts';
 import { openBody } from '../tar/write.ts';
 import type { Bodies } from './bodies.ts';
@@ -167,7 +167,7 @@ function makeParents(entries: Map<string, Entry>, path: string, what: string): v
 async function ignoreIn(read: ArchiveContext['read'], dockerfile: string): Promise<Ignore | undefined> {
   for (const path of [`${dockerfile}.dockerignore`, '.dockerignore']) {
     const bytes = await read(path);
-    if (bytes !== undefined) return Ignore.parse(path, Buffer.from(bytes).toString('utf8'));
+    if (bytes !== undefined) return Ignore.parse(path, decodeName(bytes));
   }
   return undefined;
 }

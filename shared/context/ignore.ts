@@ -2,9 +2,7 @@
 // walks: a pattern that matched a directory counts for everything below it, the last match wins, `!` re-includes. Two deliberate
 // differences, both where moby's translation to regular expressions departs from Go's filepath.Match that its documentation promises:
 // `\d` is the letter d, and `[*]` is a star.
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { errnoOf, SlipwayError } from '../errors.ts';
+import { SlipwayError } from '../errors.ts';
 import { cleanPath, compileGlob, hasWildcard } from './glob.ts';
 
 interface Pattern {
@@ -210,31 +208,8 @@ export class Ignore {
     return this.lines.findLast((_line, i) => new Ignore(this.file, this.lines.slice(i)).patterns.excludesFromRoot(path));
   }
 
+  /** Bytes that are no UTF-8 are in `text` as `decodeName` has them in names. */
   static parse(file: string, text: string): Ignore {
     return new Ignore(file, parseIgnore(text));
   }
-}
-
-const maxIgnoreBytes = 4 << 20;
-
-function readIgnore(file: string): Ignore | undefined {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(file);
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return undefined;
-    throw new SlipwayError('CONTEXT', `cannot read ${file}: ${errnoOf(error) ?? error}`, { cause: error });
-  }
-  if (bytes.length > maxIgnoreBytes) throw new SlipwayError('CONTEXT', `${file} has ${bytes.length} bytes; 4 MiB is the most`);
-  return Ignore.parse(file, bytes.toString('utf8'));
-}
-
-/**
- * The ignore rules for a local build: `X.dockerignore` beside Dockerfile X when there is one, else `.dockerignore` at the context's
- * root. Neither: `undefined`.
- */
-export function loadIgnore(root: string, dockerfile?: string): Ignore | undefined {
-  return (
-    (dockerfile === undefined ? undefined : readIgnore(`${dockerfile}.dockerignore`)) ?? readIgnore(join(root, '.dockerignore'))
-  );
 }

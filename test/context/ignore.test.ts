@@ -1,11 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { cleanPath, compileGlob } from '../../shared/context/glob.ts';
-import { Ignore, loadIgnore, Patterns, parseIgnore } from '../../shared/context/ignore.ts';
+import { Ignore, Patterns, parseIgnore } from '../../shared/context/ignore.ts';
 import { isCode } from '../../shared/errors.ts';
+import { decodeName } from '../../shared/tar/name.ts';
 
 const patterns = (...list: string[]): Patterns =>
   new Patterns(list, (_index, why) => {
@@ -15,6 +13,14 @@ const patterns = (...list: string[]): Patterns =>
 const excludes = (list: string[], path: string): boolean => patterns(...list).excludesFromRoot(path);
 
 describe('one pattern', () => {
+  it('matches names that are no UTF-8', () => {
+    const name = (bytes: number[]) => decodeName(Uint8Array.from(bytes));
+    const { patterns } = Ignore.parse('.dockerignore', `${name([0x63, 0xe9])}\n${name([0xff])}*.txt\n`);
+    expect(patterns.excludesFromRoot(name([0x63, 0xe9]))).toBe(true);
+    expect(patterns.excludesFromRoot(name([0x63, 0xea]))).toBe(false);
+    expect(patterns.excludesFromRoot(`${name([0xff])}a.txt`)).toBe(true);
+  });
+
   it.each<[pattern: string, path: string, excluded: boolean]>([
     ['*', 'a.go', true],
     ['*.go', 'a.go', true],
@@ -209,22 +215,5 @@ describe('the file', () => {
       }
       expect(isCode(error, 'CONTEXT') && error.where?.start.line).toBe(line);
     }
-  });
-
-  describe('on disk', () => {
-    let dir: string;
-    beforeEach(() => {
-      dir = mkdtempSync(join(tmpdir(), 'ignore-'));
-    });
-    afterEach(() => rmSync(dir, { recursive: true }));
-
-    it('prefers the one beside the Dockerfile', () => {
-      expect(loadIgnore(dir)).toBeUndefined();
-      writeFileSync(join(dir, '.dockerignore'), 'root\n');
-      expect(loadIgnore(dir, join(dir, 'X'))?.lines).toEqual([{ text: 'root', line: 1 }]);
-      writeFileSync(join(dir, 'X.dockerignore'), 'own\n');
-      expect(loadIgnore(dir, join(dir, 'X'))?.lines).toEqual([{ text: 'own', line: 1 }]);
-      expect(loadIgnore(dir, join(dir, 'Y'))?.lines).toEqual([{ text: 'root', line: 1 }]);
-    });
   });
 });
