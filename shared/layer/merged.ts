@@ -7,7 +7,7 @@ import type { TableToc } from './toc-table.ts';
 
 /** Where an entry of the merged tree comes from. */
 export interface Located {
-  /** As seen in the tree: a hard link whose file was replaced above is a file of its own again. */
+  /** As seen in the tree: a hard link is one to a file that is seen too, otherwise it is what it is another name of. */
   readonly entry: Entry;
   /** Index of the layer that holds it. */
   readonly layer: number;
@@ -113,10 +113,10 @@ export class MergedTree {
     const { opaque, ...plain } = entry as Present & { readonly opaque?: true };
     if (plain.type !== 'hardlink') return { entry: plain, layer, path: plain.path };
     const target = this.#target(layer, plain);
-    const seen = this.#layerOf(target.path);
-    if (seen === layer) return { entry: plain, layer, path: target.path };
-    // The name it shared was removed or replaced above: this one still has the old content.
     const { opaque: _, ...file } = target as Present & { readonly opaque?: true };
+    // One more name of a symbolic link leads where the link does; one of a device is as good as another device.
+    if (target.type === 'file' && this.#layerOf(target.path) === layer) return { entry: plain, layer, path: target.path };
+    // The name it shared may also have been removed or replaced above: this one still has the old content.
     return { entry: { ...file, path: plain.path }, layer, path: target.path };
   }
 

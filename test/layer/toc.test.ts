@@ -189,6 +189,28 @@ describe('the merged tree', () => {
     expect(paths(treeOf(base, [file('usr', 'f')], [dir('usr'), file('usr/z', '')]).under('usr'))).toEqual(['usr/z']);
   });
 
+  it('follows one more name of a symbolic link, and takes one of a device for a device', () => {
+    const layer = [
+      dir('a'),
+      symlink('a/link', 'x'),
+      hardlink('again', 'a/link'),
+      dir('x'),
+      file('x/f', 'f'),
+      hardlink('then', 'again'),
+    ];
+    const tree = treeOf(layer, [dir('y')]);
+    expect(tree.get('again')).toMatchObject({ type: 'symlink', link: 'x', path: 'again' });
+    expect(tree.resolve('again/f')).toBe('x/f');
+    expect(tree.resolve('then/f')).toBe('x/f');
+    expect(tree.list('').map(({ path, type }) => `${path} ${type}`)).toEqual([
+      'a dir',
+      'again symlink',
+      'then symlink',
+      'x dir',
+      'y dir',
+    ]);
+  });
+
   it('keeps a hard link to what was replaced above', () => {
     const tree = treeOf([file('a', 'old'), hardlink('b', 'a'), file('c', 'same'), hardlink('d', 'c')], [file('a', 'newer')]);
     expect(tree.get('b')).toEqual({ ...file('b', 'old').entry, digest: sha256('old') });
