@@ -31,12 +31,16 @@ export interface JobHost extends AsyncDisposable {
     name: string,
     body?: unknown,
   ): Promise<{ readonly status: number; readonly body: Record<string, unknown> }>;
-  /** Resolves when the job's runner says it has done, rejects when it says it failed, or was not heard of for `silence` ms. */
+  /**
+   * Resolves when the job's runner says it has done, rejects when it says it failed, or was not heard of for `silence` ms of those in which
+   * this process was awake.
+   */
   wait(waiter: string, silence?: number): Promise<void>;
 }
 
 interface Waiter {
-  heard: number;
+  /** Milliseconds without a sign of life. */
+  silent: number;
   state: 'open' | 'done' | { readonly code: string; readonly message: string };
 }
 
@@ -47,7 +51,7 @@ export async function jobHost(home: AccountHome, given?: JobSignals, faults = no
   const key = randomBytes(32);
   const waiters = new Map<string, Waiter>();
   const waiter = (token: string): Waiter => {
-    const known = waiters.get(token) ?? { heard: Date.now(), state: 'open' };
+    const known = waiters.get(token) ?? { silent: 0, state: 'open' };
     waiters.set(token, known);
     return known;
   };
@@ -57,7 +61,7 @@ export async function jobHost(home: AccountHome, given?: JobSignals, faults = no
   };
   const signals: JobSignals = given ?? {
     async alive(token) {
-      waiter(token).heard = Date.now();
+      waiter(token).silent = 0;
       return waiter(token).state === 'open';
     },
     done: async (token) => settle(token, 'done'),
@@ -118,7 +122,7 @@ export async function jobHost(home: AccountHome, given?: JobSignals, faults = no
       count += 1;
       const token = name ?? `waiter-${count}`;
       const { ticket } = await host.launcher().start(build, stage, 'linux/amd64', token);
-      waiter(token).heard = Date.now();
+      waiter(token).silent = 0;
       return { waiter: token, ticket };
     },
     async ask(ticket, name, body = {}) {
@@ -131,11 +135,13 @@ export async function jobHost(home: AccountHome, given?: JobSignals, faults = no
     },
     async wait(token, silence = 20_000) {
       for (;;) {
-        const { state, heard } = waiter(token);
+        const waiting = waiter(token);
+        const { state } = waiting;
         if (state === 'done') return;
         if (state !== 'open') throw new Error(`${state.code}: ${state.message}`);
-        if (Date.now() - heard > silence) throw new Error('States.HeartbeatTimeout');
+        if (waiting.silent > silence) throw new Error('States.HeartbeatTimeout');
         await new Promise((resolve) => setTimeout(resolve, 10));
+        waiting.silent += 10;
       }
     },
     async [Symbol.asyncDispose]() {

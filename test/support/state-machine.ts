@@ -1,6 +1,6 @@
 // Executes a definition in Amazon States Language as Step Functions does, as far as the definition of a build needs it: lambda:invoke with
 // and without a task token, Choice, Map (one branch that fails cuts the others off), Retry, Catch, heartbeats. Waits are left out, and a
-// second of a heartbeat is a millisecond.
+// second of a heartbeat is a millisecond: of those in which this process was awake, so that one that was held up hears nobody die.
 import { setTimeout as sleep } from 'node:timers/promises';
 
 interface Retrier {
@@ -51,9 +51,12 @@ export type Execution =
 type Data = Record<string, unknown>;
 
 interface Waiter {
-  heard: number;
+  /** Milliseconds without a sign of life. */
+  silent: number;
   end: ((result: { readonly error?: StateError }) => void) | undefined;
 }
+
+const tick = 5;
 
 /** Task tokens, and who waits for them. */
 export class Tasks {
@@ -69,7 +72,7 @@ export class Tasks {
   readonly signals = {
     alive: async (token: string): Promise<boolean> => {
       const waiter = this.#waiters.get(token);
-      if (waiter !== undefined) waiter.heard = performance.now();
+      if (waiter !== undefined) waiter.silent = 0;
       return waiter !== undefined;
     },
     done: async (token: string): Promise<void> => this.#waiters.get(token)?.end?.({}),
@@ -82,12 +85,13 @@ export class Tasks {
     this.#count += 1;
     const token = `task-${this.#count}`;
     const { promise, resolve } = Promise.withResolvers<{ readonly error?: StateError }>();
-    const waiter: Waiter = { heard: performance.now(), end: resolve };
+    const waiter: Waiter = { silent: 0, end: resolve };
     this.#waiters.set(token, waiter);
     const watch = setInterval(() => {
       if (signal.aborted) resolve({});
-      if (performance.now() - waiter.heard > silence) resolve({ error: new StateError('States.HeartbeatTimeout', '') });
-    }, 5);
+      waiter.silent += tick;
+      if (waiter.silent > silence) resolve({ error: new StateError('States.HeartbeatTimeout', '') });
+    }, tick);
     try {
       // What the call answers is not what is waited for; that it fails is.
       const calling = call(token).catch((error: unknown) => resolve({ error: asStateError(error) }));

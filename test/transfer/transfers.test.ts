@@ -1,6 +1,5 @@
 // Pulls and pushes that are carried out elsewhere: started, followed from any number, stopped, delivered twice, cut off.
-import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { oldestTransfer } from '../../shared/collection/oldest-transfer.ts';
 import { SlipwayError } from '../../shared/errors.ts';
 import { type Digest, sha256 } from '../../shared/oci/digest.ts';
@@ -13,8 +12,6 @@ import { bytesOf } from '../support/small-images.ts';
 import { storeHome } from '../support/store-home.ts';
 import { transfersInProcess } from '../support/transfers-in-process.ts';
 import { startUpstream, type Upstream } from '../support/upstream.ts';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 const layerOf = (size: number, fill: string): string => fill.repeat(size);
 
@@ -66,10 +63,18 @@ function slowly(upstream: Upstream, layer: string, pieces: number, go: (piece: n
   };
 }
 
-async function followed(service: TransferService, id: string, after = 0): Promise<readonly NumberedTransferEvent[]> {
+async function followed(
+  service: TransferService,
+  id: string,
+  after = 0,
+  see: (event: NumberedTransferEvent) => void = () => undefined,
+): Promise<readonly NumberedTransferEvent[]> {
   const events: NumberedTransferEvent[] = [];
   while (!['done', 'failed'].includes(events.at(-1)?.kind ?? '')) {
-    for await (const event of service.events(id, { after: events.at(-1)?.number ?? after })) events.push(event);
+    for await (const event of service.events(id, { after: events.at(-1)?.number ?? after })) {
+      events.push(event);
+      see(event);
+    }
   }
   return events;
 }
@@ -83,20 +88,25 @@ test('a pull is begun once for a token, followed from any number, and the image 
   const { service, orders } = transfers;
   const layer = layerOf(400_000, 'a');
   const digest = await published(upstream, 'team/app', [layer, 'other']);
-  slowly(upstream, layer, 40, () => sleep(10));
+  // Forty pieces, most of them at once; the rest comes when those before were told of.
+  const progress: number[] = [];
+  const told = [13, 26].map((piece, index) => ({ piece, count: index + 1, ...Promise.withResolvers<void>() }));
+  slowly(upstream, layer, 40, (piece) => told.find((one) => one.piece === piece)?.promise);
   const reference = `${upstream.host}/team/app:v1`;
   const id = await service.start('pull', { reference }, { clientToken: 'once', by: 'ann', login });
   expect(await service.start('pull', { reference }, { clientToken: 'once', by: 'ann', login })).toBe(id);
-  expect(await service.start('pull', { reference }, { clientToken: 'once', by: 'bob', login })).not.toBe(id);
   await expect(
     service.start('pull', { reference, allTags: true }, { clientToken: 'once', by: 'ann', login }),
   ).rejects.toMatchObject({ code: 'CONFLICT' });
-  const events = await followed(service, id);
+  const events = await followed(service, id, 0, (one) => {
+    if (one.kind === 'layer' && one.digest === sha256(layer) && one.current !== undefined) progress.push(one.current);
+    for (const { count, resolve } of told) if (progress.length >= count) resolve();
+  });
+  expect(await service.start('pull', { reference }, { clientToken: 'once', by: 'bob', login })).not.toBe(id);
   expect(numbers(events)).toEqual(events.map((_, i) => i + 1));
   expect(events[0]).toMatchObject({ kind: 'pulling', reference: 'v1', path: 'team/app' });
   expect(events.at(-1)).toMatchObject({ kind: 'done', fresh: true });
-  // Forty pieces, gathered: seen on the way, and not each by itself.
-  const progress = events.flatMap((one) => (one.kind === 'layer' && one.digest === sha256(layer) ? (one.current ?? []) : []));
+  // Gathered: seen on the way, and not each by itself.
   expect(progress.length).toBeGreaterThan(1);
   expect(progress.length).toBeLessThan(40);
   expect(progress).toEqual(progress.toSorted((a, b) => a - b));
@@ -188,7 +198,16 @@ test('a function that dies without a word ends the transfer for whoever follows 
   const clock = () => now;
   await using upstream = await startUpstream();
   await using home = await storeHome(clock);
-  await using transfers = transfersInProcess(home, { clock });
+  let afterRead: (() => Promise<void>) | undefined;
+  const table: Table = {
+    ...only(home.table, home.table),
+    async get(...asked) {
+      const found = await home.table.get(...asked);
+      await afterRead?.();
+      return found;
+    },
+  };
+  await using transfers = transfersInProcess({ blobs: home.blobs, table }, { clock });
   transfers.state.lambda = 'holds';
   const { service } = transfers;
   const layer = layerOf(100_000, 'c');
@@ -204,18 +223,21 @@ test('a function that dies without a word ends the transfer for whoever follows 
   const process = { dead: false };
   const dying = transfers.deliver(transfers.orders[0]!, breakableStores(home, faults, process));
   await begun.promise;
-  await vi.waitFor(async () => expect((await transfers.records.get(id))?.events).toBeGreaterThan(0));
+  await expect.poll(async () => (await transfers.records.get(id))?.events, { timeout: 30_000 }).toBeGreaterThan(0);
   process.dead = true;
   const silent = (await transfers.records.get(id))!.seen!;
   now = silent + lease;
   expect(await service.get(id)).toMatchObject({ state: 'running' });
   now += 1;
   // Not dead, but slow, or its clock is another: it is looked at twice.
-  const looking = service.get(id);
-  await sleep(50);
   const { run } = (await transfers.records.get(id))!;
-  expect(await transfers.records.append(id, run!, 0, [])).toBe('go on');
-  expect(await looking).toMatchObject({ state: 'running' });
+  let between: unknown;
+  afterRead = async () => {
+    afterRead = undefined;
+    between = await transfers.records.append(id, run!, 0, []);
+  };
+  expect(await service.get(id)).toMatchObject({ state: 'running' });
+  expect(between).toBe('go on');
   now += lease + 1;
   const last = (await followed(service, id)).at(-1);
   expect(last).toMatchObject({
@@ -326,8 +348,11 @@ test('a table that is throttled for a while costs events nothing; one that stays
   const layer = layerOf(100_000, 'e');
   await published(upstream, 'app', [layer]);
   let throttled = false;
+  const refused = Promise.withResolvers<void>();
   const refuse = () => {
-    if (throttled) throw new SlipwayError('TOO_MANY_REQUESTS', 'throttled');
+    if (!throttled) return;
+    refused.resolve();
+    throw new SlipwayError('TOO_MANY_REQUESTS', 'throttled');
   };
   const table: Table = {
     ...only(home.table, home.table),
@@ -340,17 +365,16 @@ test('a table that is throttled for a while costs events nothing; one that stays
       await home.table.transact(...given);
     },
   };
-  await using transfers = transfersInProcess(home, { times: { silence: 400, reserve: 1000 } });
+  await using transfers = transfersInProcess(home);
   transfers.state.lambda = 'holds';
-  const { service } = transfers;
   slowly(upstream, layer, 10, async (piece) => {
     throttled = piece > 2 && piece < 8;
-    await sleep(20);
+    if (piece === 7) await refused.promise;
   });
   const reference = `${upstream.host}/app:v1`;
-  const id = await service.start('pull', { reference }, { login });
+  const id = await transfers.service.start('pull', { reference }, { login });
   await transfers.deliver(transfers.orders[0]!, { blobs: home.blobs, table });
-  const events = await followed(service, id);
+  const events = await followed(transfers.service, id);
   expect(events.at(-1)).toMatchObject({ kind: 'done' });
   expect(numbers(events)).toEqual(events.map((_, i) => i + 1));
 
@@ -361,11 +385,13 @@ test('a table that is throttled for a while costs events nothing; one that stays
     throttled = piece > 2;
     if (throttled) await new Promise(() => undefined);
   });
-  const stuck = await service.start('pull', { reference }, { login });
-  await expect(transfers.deliver(transfers.orders[1]!, { blobs: home.blobs, table })).rejects.toMatchObject({
+  await using impatient = transfersInProcess(home, { times: { silence: 400, reserve: 1000 } });
+  impatient.state.lambda = 'holds';
+  const stuck = await impatient.service.start('pull', { reference }, { login });
+  await expect(impatient.deliver(impatient.orders[0]!, { blobs: home.blobs, table })).rejects.toMatchObject({
     code: 'TOO_MANY_REQUESTS',
   });
-  expect(await transfers.records.get(stuck)).toMatchObject({ state: 'running' });
+  expect(await impatient.records.get(stuck)).toMatchObject({ state: 'running' });
   expect(await home.catalog.resolve(`${upstream.host}/app`, 'v1')).toBeUndefined();
 });
 
