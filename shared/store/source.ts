@@ -7,6 +7,31 @@ interface Cancellable {
   readonly locked?: boolean;
   cancel?(reason?: unknown): Promise<void>;
   destroy?(error?: Error): unknown;
+  getReader?(): ReadableStreamDefaultReader<Uint8Array>;
+}
+
+/** Its steps, one at a time, and how to end them. */
+interface Steps {
+  next(): Promise<IteratorResult<Uint8Array, unknown>>;
+  giveUp(): void;
+}
+
+function stepsOf(source: Bytes): Steps {
+  const whole = source as Cancellable;
+  if (typeof whole.getReader === 'function') {
+    // A web stream's own iterator puts `return` behind the step under way: one that stalls would never hear of it.
+    const reader = whole.getReader();
+    return {
+      next: () => reader.read(),
+      giveUp: () => void reader.cancel().catch(() => undefined),
+    };
+  }
+  const iterator = source[Symbol.asyncIterator]();
+  return {
+    next: () => iterator.next(),
+    // Not awaited: a stalled generator answers `return` only after the `next` it stalls in. Its failure is not ours to report.
+    giveUp: () => void iterator.return?.()?.catch(() => undefined),
+  };
 }
 
 /** Tells a source that nobody will read it. Its own failure to give up is of no interest: there is nothing left that it could break. */
@@ -30,7 +55,7 @@ export function cancelSource(source: Bytes): void {
 export async function* pull(source: Bytes, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void, undefined> {
   if (signal?.aborted) cancelSource(source);
   throwIfCancelled(signal);
-  const iterator = source[Symbol.asyncIterator]();
+  const steps = stepsOf(source);
   // One listener that ends whatever step is under way. Racing every step against one promise of the abort would keep each chunk alive
   // until the end: a promise holds on to all who ever waited for it, and they to what they got.
   let giveUp: ((reason: unknown) => void) | undefined;
@@ -39,9 +64,9 @@ export async function* pull(source: Bytes, signal: AbortSignal | undefined): Asy
   let done = false;
   try {
     for (;;) {
-      const result = await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
+      const result = await new Promise<IteratorResult<Uint8Array, unknown>>((resolve, reject) => {
         giveUp = reject;
-        iterator.next().then(resolve, reject);
+        steps.next().then(resolve, reject);
       });
       if (result.done === true) break;
       if (result.value.length > 0) yield result.value;
@@ -50,9 +75,6 @@ export async function* pull(source: Bytes, signal: AbortSignal | undefined): Asy
     done = true;
   } finally {
     signal?.removeEventListener('abort', onAbort);
-    if (!done) {
-      // Not awaited: a stalled generator answers `return` only after the `next` it stalls in. Its failure is not ours to report.
-      iterator.return?.()?.catch(() => undefined);
-    }
+    if (!done) steps.giveUp();
   }
 }
