@@ -279,10 +279,10 @@ describe('a layer on its way into the store', () => {
       return gates.at(-1)!.promise;
     });
     const building = home.build(`FROM scratch\n${copy}\nRUN write /2 2`, { tags: ['app'] });
-    await expect.poll(() => gates.length).toBe(1);
+    await expect.poll(() => gates.length, { timeout: 30_000 }).toBe(1);
     expect(home.sandbox.ran).toHaveLength(0);
     gates[0]!.resolve();
-    await expect.poll(() => gates.length).toBe(2);
+    await expect.poll(() => gates.length, { timeout: 30_000 }).toBe(2);
     expect(home.sandbox.ran).toHaveLength(1);
     const { repository, tag } = parseTarget('app');
     expect(await home.catalog.resolve(repository, tag)).toBeUndefined();

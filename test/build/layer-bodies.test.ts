@@ -25,7 +25,8 @@ it('says so when a layer is gone that was there when the build began', async () 
   const ended = home.follow(id);
   await home.sandbox.said('here');
   for (const { digest } of await home.blobs.list({ limit: 100 })) await home.blobs.delete(digest);
-  void home.start('FROM scratch\nRUN say go').then(home.follow);
+  const waker = home.start('FROM scratch\nRUN say go').then(home.follow);
   const { error } = await ended;
   expect(error).toMatchObject({ code: 'NOT_FOUND', where: { start: { line: 5 } } });
+  await waker;
 });

@@ -49,9 +49,13 @@ describe.skipIf('missing' in aws)('Step Functions', () => {
       executionArn,
       /** The token of the task that waits. */
       async token(): Promise<string> {
-        const { taskToken } = await client.send(new GetActivityTaskCommand({ activityArn }));
-        if (!taskToken) throw new Error('nobody waits');
-        return taskToken;
+        // It may not have come there yet.
+        for (let tries = 0; tries < 10; tries++) {
+          const { taskToken } = await client.send(new GetActivityTaskCommand({ activityArn }));
+          if (taskToken) return taskToken;
+          await new Promise((resolve) => setTimeout(resolve, 200));
+        }
+        throw new Error('nobody waits');
       },
       describe: (id: string) => client.send(new DescribeExecutionCommand({ executionArn: executionArn(id) })),
       async [Symbol.asyncDispose]() {
@@ -81,12 +85,8 @@ describe.skipIf('missing' in aws)('Step Functions', () => {
       if (cancelled) await at.records.requestCancel(id);
       const stop = { executionArn: at.executionArn(id), error: 'Tidying', cause: 'somebody tidied up' };
       await at.client.send(new StopExecutionCommand(stop));
-      const build = await vi.waitFor(async () => {
-        const found = await at.builds.get(id);
-        expect(found.state).not.toBe('running');
-        return found;
-      });
-      expect(build).toMatchObject(
+      await expect.poll(async () => (await at.builds.get(id)).state, { timeout: 30_000 }).not.toBe('running');
+      expect(await at.builds.get(id)).toMatchObject(
         cancelled ? { state: 'cancelled' } : { state: 'failed', failure: { message: expect.stringContaining('was ended') } },
       );
     }
@@ -101,7 +101,7 @@ describe.skipIf('missing' in aws)('Step Functions', () => {
     await jobs.edit(id, 0, () => ({ attempt: 1, state: 'open', waiter, opened: 0, tries: 1, machines: [] }));
     await at.builds.cancel(id);
     expect(await at.records.get(id)).toMatchObject({ state: 'cancelled' });
-    await vi.waitFor(async () => expect(await at.describe(id)).toMatchObject({ status: 'FAILED', error: 'CANCELLED' }), 10_000);
+    await expect.poll(() => at.describe(id), { timeout: 30_000 }).toMatchObject({ status: 'FAILED', error: 'CANCELLED' });
     // The task is over now, which is no error.
     await at.builds.cancel(id);
     await taskSignals(at.client).done(waiter);

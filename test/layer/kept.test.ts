@@ -236,7 +236,8 @@ describe.runIf(process.geteuid?.() === 0)('unpacked layers', () => {
     mkdirSync(merged);
     try {
       execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', `lowerdir=${lowers.join(':')}`, merged], { stdio: 'pipe' });
-    } catch {
+    } catch (error) {
+      if (process.env.CI) throw error;
       skip('this machine cannot mount overlayfs');
     }
     const names = readdirSync(merged);

@@ -87,8 +87,7 @@ describe('decompress', () => {
           }
         }
         for await (const _ of decompress(endless())) break;
-        await new Promise((resolve) => setTimeout(resolve, 20));
-        expect(closed).toBe(true);
+        await expect.poll(() => closed, { timeout: 30_000 }).toBe(true);
       });
     });
   }
