@@ -1,7 +1,7 @@
 // Base images for tests, made from the machine's own packages without any registry. They are written with GNU tar and a little JSON,
 // never with the code under test, as one tar that is an OCI layout and a docker-archive at once: `docker load`, `podman load`,
 // `skopeo copy docker-archive:`, `skopeo copy oci-archive:` and `slipway load` all take it.
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { access, chmod, lchown, link, mkdir, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -114,7 +114,7 @@ export async function writeArchive(image: ArchiveImage, to: string): Promise<voi
 
 const cacheFolder = (): string => process.env.SLIPWAY_TEST_CACHE ?? join(tmpdir(), 'slipway-test-images');
 
-/** Makes a file once; several processes may ask at the same time, the first rename wins and all are equal. */
+/** Makes a file once; several may ask at the same time, in one process or more: each makes its own, and all are equal. */
 async function cached(name: string, make: (to: string) => Promise<void>): Promise<string> {
   const folder = cacheFolder();
   await mkdir(folder, { recursive: true });
@@ -123,7 +123,7 @@ async function cached(name: string, make: (to: string) => Promise<void>): Promis
     await access(file);
     return file;
   } catch {
-    const part = `${file}.${process.pid}.part`;
+    const part = `${file}.${randomUUID()}.part`;
     try {
       await make(part);
       await rename(part, file);

@@ -1,4 +1,5 @@
 // Builds through the real command line and the real sandbox: a folder with a home in it, contexts, and an ordinary user made for the test.
+import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { chmod, cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -86,7 +87,8 @@ export async function buildLab(images: readonly BaseImage[] | undefined = undefi
 }
 
 async function makeUser(path: string, images: readonly BaseImage[]): Promise<LabUser> {
-  const name = `slwb${process.pid}`;
+  // Another name each time: the user of a run that was killed is still there, and process ids come back.
+  const name = `slwb${randomBytes(6).toString('hex')}`;
   await must(['useradd', '-m', name]);
   const own = join(path, 'user');
   await mkdir(own);

@@ -4,6 +4,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { request } from 'node:http';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { hookPrefix } from '../../shared/workflow/run-hooks.ts';
 import { type Machine, type MachineOptions, startMachine } from './machine.ts';
 
@@ -12,6 +13,13 @@ const program = join(import.meta.dirname, '../../functions/runner/handler.ts');
 const hookMilliseconds = 1000;
 const terminateMilliseconds = 30_000;
 const hooksPort = 9000;
+
+/** Waits until the runner has ended, for as long as the stack lets the hook of the end take. */
+export async function endedInTime({ ended }: FakeRunner): Promise<void> {
+  const timer = new AbortController();
+  await Promise.race([ended, sleep(terminateMilliseconds, undefined, { signal: timer.signal }).catch(() => undefined)]);
+  timer.abort();
+}
 
 export interface FakeRunner extends AsyncDisposable {
   readonly machine: Machine;

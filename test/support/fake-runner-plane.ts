@@ -4,10 +4,9 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobTicket } from '../../shared/workflow/job.ts';
 import { runFakeCodebuild } from './fake-codebuild.ts';
-import { type FakeMicrovm, type FakeRunner, type FakeRunnerOptions, runFakeMicrovm } from './fake-microvm.ts';
+import { endedInTime, type FakeMicrovm, type FakeRunner, type FakeRunnerOptions, runFakeMicrovm } from './fake-microvm.ts';
 
 export interface FakeRunnerPlane extends AsyncDisposable {
   readonly url: string;
@@ -54,8 +53,6 @@ interface Variable {
   readonly type: string;
 }
 
-/** Milliseconds that a terminated MicroVM has for its last hook. */
-const terminateTime = 5000;
 const microvmPath = '/2025-09-09/microvms';
 
 export async function startFakeRunnerPlane({ port = 0, out }: FakeRunnerPlaneOptions): Promise<FakeRunnerPlane> {
@@ -196,7 +193,7 @@ async function end(one: StartedRunner): Promise<void> {
   if (runner === undefined) return;
   if (one.kind === 'microvm') await (runner as FakeMicrovm).hook('terminate').catch(() => undefined);
   else runner.signal('SIGTERM');
-  await Promise.race([runner.ended, sleep(terminateTime)]);
+  await endedInTime(runner);
   await runner.kill();
 }
 

@@ -1,13 +1,12 @@
 // RunMicrovm and StartBuild with machines behind them: the control plane that functions/runners.ts speaks to, in front of the fakes of the
 // data planes. What the services check of a request is checked here, too.
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { StartBuildCommand, StopBuildCommand } from '@aws-sdk/client-codebuild';
 import { RunMicrovmCommand, TerminateMicrovmCommand } from '@aws-sdk/client-lambda-microvms';
 import { openMachines, type RunnerClients } from '../../functions/runners.ts';
 import type { Machines } from '../../shared/workflow/launcher.ts';
 import { programUrl, runFakeCodebuild } from './fake-codebuild.ts';
-import { type FakeMicrovm, type FakeRunner, type FakeRunnerOptions, runFakeMicrovm } from './fake-microvm.ts';
+import { endedInTime, type FakeMicrovm, type FakeRunner, type FakeRunnerOptions, runFakeMicrovm } from './fake-microvm.ts';
 
 export interface FakeServices extends AsyncDisposable {
   readonly machines: Machines;
@@ -62,7 +61,7 @@ export async function fakeServices(program: string, options: FakeRunnerOptions =
           const runner = runners.get(command.input.microvmIdentifier ?? '') as FakeMicrovm | undefined;
           if (runner === undefined) throw new Refused('ResourceNotFoundException', 'no such MicroVM');
           await runner.hook('terminate').catch(() => undefined);
-          await Promise.race([runner.ended, sleep(5000)]);
+          await endedInTime(runner);
           await runner.kill();
           return {};
         }

@@ -4,8 +4,9 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { basename, join } from 'node:path';
+import { errnoOf } from '../../shared/errors.ts';
 import type { MachineSettings } from './machine-process.ts';
-import { fastTemp } from './sandboxed.ts';
+import { eventually, fastTemp } from './sandboxed.ts';
 
 export interface Machine extends AsyncDisposable {
   /** Requests that reached a place which gives credentials away: `ADDRESS METHOD PATH`. */
@@ -96,7 +97,8 @@ export async function startMachine(options: MachineOptions = {}): Promise<Machin
     child.stdin.end();
     await ended;
     for (const server of servers) server.close();
-    if (group !== undefined) rmdirSync(group);
+    // The last process may be gone while its group still counts it.
+    if (group !== undefined) await eventually(() => removed(group), `${group} is empty`);
     rmSync(folder, { recursive: true, force: true });
   };
   try {
@@ -129,4 +131,15 @@ export async function startMachine(options: MachineOptions = {}): Promise<Machin
     namespace: (kind) => `/proc/${child.pid}/ns/${kind}`,
     [Symbol.asyncDispose]: dispose,
   };
+}
+
+/** Whether the control group could be removed: not while anything is in it. */
+function removed(group: string): boolean {
+  try {
+    rmdirSync(group);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'EBUSY') return false;
+    throw error;
+  }
 }

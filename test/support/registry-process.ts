@@ -2,10 +2,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface RegistryProcess extends AsyncDisposable {
   /** `127.0.0.1:PORT` */
@@ -45,54 +43,37 @@ export async function serveFolder(folder: string, port = 0): Promise<RegistryPro
   };
 }
 
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
-}
-
 /** Debian's docker-registry 2.8 with `auth` as in its configuration (YAML, two spaces deep), or none. */
 export async function dockerRegistry(folder: string, auth = ''): Promise<RegistryProcess> {
-  const port = await freePort();
   const config = join(folder, 'config.yml');
   await writeFile(
     config,
     `version: 0.1
 log:
-  level: error
+  level: info
 storage:
   filesystem:
     rootdirectory: ${join(folder, 'data')}
   delete:
     enabled: true
 http:
-  addr: 127.0.0.1:${port}
+  addr: 127.0.0.1:0
 ${auth === '' ? '' : `auth:\n${auth}\n`}`,
   );
   const child = spawn('setpriv', ['--pdeathsig', 'TERM', '/usr/bin/docker-registry', 'serve', config], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   let said = '';
-  child.stderr.on('data', (chunk: Buffer) => {
-    said += chunk.toString();
+  const host = await new Promise<string>((resolve, reject) => {
+    // Which port it took, it says itself: one that was found free before could be somebody else's by now.
+    child.stderr.on('data', (chunk: Buffer) => {
+      said += chunk.toString();
+      const [, listening] = /listening on (127\.0\.0\.1:\d+)/.exec(said) ?? [];
+      if (listening !== undefined) resolve(listening);
+    });
+    child.once('error', reject);
+    child.once('exit', () => reject(new Error(`docker-registry did not start: ${said}`)));
   });
-  const host = `127.0.0.1:${port}`;
-  for (let i = 0; ; i++) {
-    if (child.exitCode !== null || i === 200) throw new Error(`docker-registry did not start: ${said}`);
-    if (
-      await fetch(`http://${host}/v2/`).then(
-        () => true,
-        () => false,
-      )
-    )
-      break;
-    await sleep(50);
-  }
   return {
     host,
     pid: child.pid as number,

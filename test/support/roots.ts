@@ -82,7 +82,8 @@ async function once(name: string, fill: (path: string) => void): Promise<string>
       try {
         chmodSync(making, 0o755);
         fill(making);
-        renameSync(making, place);
+        // Somebody who took the lock for one of a dead process may have been quicker; his is as good.
+        if (!existsSync(place)) renameSync(making, place);
       } finally {
         rmSync(making, { recursive: true, force: true });
       }

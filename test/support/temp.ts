@@ -9,5 +9,5 @@ export interface TempFolder extends AsyncDisposable {
 
 export async function tempFolder(name = 'slipway-test-'): Promise<TempFolder> {
   const path = await mkdtemp(join(tmpdir(), name));
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 3 }) };
 }

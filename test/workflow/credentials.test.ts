@@ -60,7 +60,7 @@ const spy = (ports: readonly number[]): string =>
     'echo looked',
     // What it is to be able to do.
     'nslookup registry.example.test',
-    ask(internetAddress, 80, 'GET /packages'),
+    ask(internetAddress, 80, 'GET /packages').replace('nc -w 1', 'nc -w 20'),
   ].join('\n');
 
 let program: string;
