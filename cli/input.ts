@@ -1,7 +1,8 @@
 // The bytes a command is given: a file, or standard input.
 import { createReadStream, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { errnoOf, SlipwayError } from '../shared/errors.ts';
+import type { Readable } from 'node:stream';
+import { errnoOf, SlipwayError, throwIfCancelled } from '../shared/errors.ts';
 import type { Io } from './io.ts';
 
 const chunkSize = 1024 * 1024;
@@ -20,8 +21,24 @@ export function fileBytes(io: Io, name: string): AsyncIterable<Uint8Array> {
   return createReadStream(path, { highWaterMark: chunkSize });
 }
 
-export async function* stdinBytes(io: Io): AsyncGenerator<Uint8Array> {
-  for await (const chunk of io.stdin as AsyncIterable<Uint8Array | string>) {
-    yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+/** CANCELLED as soon as the signal fires: nothing need come any more where somebody is asked, or a pipe is kept open. */
+export async function* stdinBytes({ stdin, signal }: Io): AsyncGenerator<Uint8Array> {
+  throwIfCancelled(signal);
+  const stream = stdin as Readable;
+  const cancel = () => void stream.destroy(new SlipwayError('CANCELLED', 'cancelled', { cause: signal.reason }));
+  signal.addEventListener('abort', cancel, { once: true });
+  try {
+    for await (const chunk of stream as AsyncIterable<Uint8Array | string>) {
+      yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    }
+  } finally {
+    signal.removeEventListener('abort', cancel);
   }
+}
+
+/** All of it, to its end. */
+export async function stdinText(io: Io): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stdinBytes(io)) chunks.push(chunk);
+  return Buffer.concat(chunks).toString('utf8');
 }

@@ -3,6 +3,7 @@ import type { ImageSummary, RemovedImage } from '../shared/api/images.ts';
 import { isCode } from '../shared/errors.ts';
 import { type Api, query } from './api-client.ts';
 import { imagePath } from './image-path.ts';
+import { stdinBytes } from './input.ts';
 import { type Io, print, write } from './io.ts';
 
 export const pruneOptions = {
@@ -25,8 +26,8 @@ export const strangeFilter = (filters: readonly string[]): string | undefined =>
 export async function confirmed(io: Io, warning: string): Promise<boolean> {
   await write(io.stdout, `WARNING! ${warning}\n\nAre you sure you want to continue? [y/N] `);
   let line = '';
-  for await (const chunk of io.stdin) {
-    line += String(chunk);
+  for await (const chunk of stdinBytes(io)) {
+    line += Buffer.from(chunk).toString();
     if (line.includes('\n')) break;
   }
   return /^\s*y(?:es)?\s*$/i.test(line.split('\n', 1)[0] ?? '');

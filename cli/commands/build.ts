@@ -9,6 +9,7 @@ import type { Api } from '../api-client.ts';
 import type { OpenArchive } from '../build-context.ts';
 import { defineCommand, type OptionSpec } from '../command.ts';
 import { type Ended, followBuild } from '../follow-build.ts';
+import { stdinBytes, stdinText } from '../input.ts';
 import { type Io, isTerminal, print, write } from '../io.ts';
 import { chooseProgress, type Progress, type ProgressKind, progress, progressKinds } from '../progress.ts';
 import type { Remote } from '../remote.ts';
@@ -251,7 +252,7 @@ async function inBucket(url: string, file: string | undefined, io: Io, remote: R
       },
     );
   }
-  const given = file === '-' ? await text(io.stdin) : '';
+  const given = file === '-' ? await stdinText(io) : '';
   return {
     context: { kind: 'archive', url, project: remote.endpoint.project },
     // Without text it is read from the archive.
@@ -278,7 +279,7 @@ async function inputs(path: string, file: string | undefined, io: Io, client: Ap
       hint: 'give the folder, and the Dockerfile with -f',
     });
   }
-  const dockerfile = file === '-' ? { name: 'Dockerfile', text: await text(io.stdin) } : await readDockerfile(root, file, io);
+  const dockerfile = file === '-' ? { name: 'Dockerfile', text: await stdinText(io) } : await readDockerfile(root, file, io);
   const beside = file === undefined ? join(root, dockerfile.name) : resolve(io.cwd, file);
   const own = file === '-' ? undefined : await readIfThere(`${beside}.dockerignore`);
   const ignored = own ?? (await readIfThere(join(root, '.dockerignore')));
@@ -333,19 +334,13 @@ async function fromStandardInput(file: string | undefined, io: Io, client: Api |
     return { context: { kind: 'none' }, dockerfile: archive.dockerfile, archive };
   }
   const query = file === undefined ? '' : `?dockerfile=${encodeURIComponent(file)}`;
-  const response = await client.send('POST', `/api/v1/contexts/archive${query}`, io.stdin as AsyncIterable<Uint8Array>);
+  const response = await client.send('POST', `/api/v1/contexts/archive${query}`, stdinBytes(io));
   const { readAll } = await import('../../shared/api/http.ts');
   const { id, dockerfile } = JSON.parse((await readAll(response.body, 64 * 1024 * 1024, 'the answer')).toString('utf8')) as {
     id: string;
     dockerfile: { name: string; text: string };
   };
   return { context: { kind: 'stored', id }, dockerfile };
-}
-
-async function text(stream: NodeJS.ReadableStream): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(Buffer.from(chunk as Uint8Array));
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 function buildArguments(given: readonly string[], env: Io['env']): Record<string, string> {

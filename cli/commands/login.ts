@@ -6,6 +6,7 @@ import { SlipwayError } from '../../shared/errors.ts';
 import { Api } from '../api-client.ts';
 import { defineCommand, UsageError } from '../command.ts';
 import { chosenEndpoint, endpointUrl } from '../endpoint.ts';
+import { stdinText } from '../input.ts';
 import { type Io, isTerminal, print, write } from '../io.ts';
 import { checkProtected, Remote } from '../remote.ts';
 
@@ -68,11 +69,7 @@ async function ask(
   let { username } = options;
   let secret: string;
   if (options['password-stdin']) {
-    const chunks: Buffer[] = [];
-    for await (const chunk of io.stdin) chunks.push(Buffer.from(chunk as Uint8Array | string));
-    secret = Buffer.concat(chunks)
-      .toString('utf8')
-      .replace(/\r?\n$/, '');
+    secret = (await stdinText(io)).replace(/\r?\n$/, '');
   } else {
     if (!isTerminal(io.stdin)) {
       throw new SlipwayError('USAGE', 'cannot ask for a password: standard input is not a terminal', {

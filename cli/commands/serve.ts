@@ -3,7 +3,8 @@ import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { errnoOf, SlipwayError } from '../../shared/errors.ts';
 import { defineCommand, UsageError } from '../command.ts';
-import { print, warn } from '../io.ts';
+import { stdinText } from '../input.ts';
+import { type Io, print, warn } from '../io.ts';
 
 export const command = defineCommand({
   name: 'serve',
@@ -39,7 +40,7 @@ can reach it read, overwrite and delete images. It speaks plain HTTP: put a prox
     }
     const { isLoopback } = await import('../../shared/client/address.ts');
     const local = isLoopback(host);
-    const login = await loginFrom(options, io.stdin, io.cwd);
+    const login = await loginFrom(options, io);
     if (!local && login === undefined && options['insecure-no-auth'] !== true) {
       throw new SlipwayError(
         'USAGE',
@@ -124,8 +125,7 @@ async function loginFrom(
     readonly 'password-file': string | undefined;
     readonly 'password-stdin': boolean | undefined;
   },
-  stdin: AsyncIterable<Buffer | string>,
-  cwd: string,
+  io: Io,
 ): Promise<{ username: string; password: string } | undefined> {
   const { username } = options;
   const file = options['password-file'];
@@ -137,7 +137,7 @@ async function loginFrom(
   if ((file === undefined) === !fromStdin)
     throw new UsageError('serve', '--username needs one of --password-file and --password-stdin');
   if (username === '' || username.includes(':')) throw new UsageError('serve', 'a user name is not empty and has no colon');
-  const password = (file === undefined ? await all(stdin) : await readPassword(resolve(cwd, file))).replace(/\r?\n$/, '');
+  const password = (file === undefined ? await stdinText(io) : await readPassword(resolve(io.cwd, file))).replace(/\r?\n$/, '');
   if (password === '') throw new UsageError('serve', 'the password is empty');
   return { username, password };
 }
@@ -148,10 +148,4 @@ async function readPassword(file: string): Promise<string> {
   } catch (cause) {
     throw new SlipwayError('USAGE', `cannot read the password file ${file}: ${errnoOf(cause) ?? messageOf(cause)}`, { cause });
   }
-}
-
-async function all(stream: AsyncIterable<Buffer | string>): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(Buffer.from(chunk));
-  return Buffer.concat(chunks).toString('utf8');
 }

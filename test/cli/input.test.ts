@@ -1,7 +1,10 @@
-// Files that a command is to read and cannot: the message is the reason.
+// What a command is to read: files that it cannot, and input that does not come.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { setTimeout as wait } from 'node:timers/promises';
 import { expect, it } from 'vitest';
+import { runCli } from '../../cli/run-cli.ts';
 import { errnoOf, SlipwayError } from '../../shared/errors.ts';
 import { cli } from '../support/cli.ts';
 import { tempFolder } from '../support/temp.ts';
@@ -21,4 +24,25 @@ it('says that a folder is no archive, and which line of a file of variables is w
   const { code, err } = await cli(['run', '--env-file', 'env', 'image'], options);
   expect(code).toBe(125);
   expect(err).toMatch(/^Error: bad variable name in env, line 2: ""\n/);
+});
+
+it.each([
+  [['image', 'prune']],
+  [['load']],
+  [['import', '-', 'name']],
+  [['build', '-q', '-']],
+  [['build', '-q', '-f', '-', '.']],
+  [['serve', '--username', 'a', '--password-stdin']],
+  [['login', '--password-stdin', 'http://127.0.0.1:9']],
+])('Ctrl-C ends the wait for input that does not come: %j', async (words) => {
+  await using folder = await tempFolder();
+  const stop = new AbortController();
+  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
+  const env = { SLIPWAY_HOME: join(folder.path, 'home'), SLIPWAY_CONFIG: folder.path };
+  const ended = runCli(words, { stdin, stdout, stderr, env, cwd: folder.path, signal: stop.signal, now: Date.now });
+  // Somebody reads it now; before, nothing would be waited for.
+  while (stdin.listenerCount('readable') === 0) await wait(1);
+  stop.abort('SIGINT');
+  expect(await ended).toBe(130);
+  expect(String(stderr.read())).toBe('Cancelled\n');
 });
