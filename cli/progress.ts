@@ -1,8 +1,8 @@
 // Shows a build while it runs, in BuildKit's forms: `plain` (a log anyone can grep), `tty` (a display that is redrawn), `rawjson` (the
 // events), `quiet` (nothing but failures).
-import { stripVTControlCharacters } from 'node:util';
 import type { BuildEvent } from '../shared/build/events.ts';
 import { type Io, isTerminal, write } from './io.ts';
+import { visible } from './visible.ts';
 
 export interface Progress {
   show(event: BuildEvent): Promise<void> | void;
@@ -27,10 +27,15 @@ export function progress(kind: ProgressKind, io: Io): Progress {
   }
 }
 
-/** `auto` is the display on a terminal and the log elsewhere; BUILDKIT_PROGRESS is honoured as docker does. */
+/** The display redraws its lines where they were: they have to fit. A terminal that does not know its size says 0. */
+const smallest = { columns: 40, rows: 10 };
+const fits = (stream: { readonly columns?: number; readonly rows?: number }): boolean =>
+  (['columns', 'rows'] as const).every((side) => !stream[side] || stream[side] >= smallest[side]);
+
+/** `auto` is the display on a terminal with room for it, and the log elsewhere; BUILDKIT_PROGRESS is honoured as docker does. */
 export function chooseProgress(asked: string | undefined, isQuiet: boolean, io: Io): ProgressKind | undefined {
   const word = isQuiet ? 'quiet' : (asked ?? io.env.BUILDKIT_PROGRESS ?? 'auto');
-  if (word === 'auto') return isTerminal(io.stderr) ? 'tty' : 'plain';
+  if (word === 'auto') return isTerminal(io.stderr) && fits(io.stderr as NodeJS.WriteStream) ? 'tty' : 'plain';
   return progressKinds.find((k): k is ProgressKind => k === word && k !== 'auto');
 }
 
@@ -75,7 +80,8 @@ function keepTail(step: Shown, lines: readonly string[]): void {
 }
 
 function track(steps: Map<number, Shown>, event: BuildEvent): string[] {
-  if (event.type === 'started') steps.set(event.id, { name: event.name, started: event.at, tail: [], partial: {}, notes: [] });
+  if (event.type === 'started')
+    steps.set(event.id, { name: visible(event.name), started: event.at, tail: [], partial: {}, notes: [] });
   if (!('id' in event)) return [];
   const step = steps.get(event.id);
   if (step === undefined) return [];
@@ -116,7 +122,7 @@ function plain(io: Io): Progress {
     async show(event) {
       const lines = track(steps, event);
       const out: string[] = [];
-      if (event.type === 'started') out.push(`#${event.id} ${event.name}`);
+      if (event.type === 'started') out.push(`#${event.id} ${visible(event.name)}`);
       if ('id' in event) {
         const step = steps.get(event.id);
         const age = step === undefined ? 0 : event.type === 'started' ? 0 : event.at - step.started;
@@ -149,10 +155,6 @@ function quiet(io: Io): Progress {
   };
 }
 
-/** Without what would move the cursor or change the width. */
-const visible = (line: string): string =>
-  [...stripVTControlCharacters(line.slice(0, 1000)).replaceAll('\t', '    ')].filter((c) => c >= ' ' && c !== '\x7f').join('');
-
 /** Redraws at most ten times a second, and only the part of the list that fits the terminal. */
 function display(io: Io): Progress {
   const steps = new Map<number, Shown>();
@@ -165,7 +167,7 @@ function display(io: Io): Progress {
 
   const size = () => {
     const stream = io.stderr as { columns?: number; rows?: number };
-    return { columns: Math.max(40, stream.columns ?? 80), rows: Math.max(10, stream.rows ?? 24) };
+    return { columns: Math.max(smallest.columns, stream.columns || 80), rows: Math.max(smallest.rows, stream.rows || 24) };
   };
 
   const draw = (): string => {
@@ -183,7 +185,7 @@ function display(io: Io): Progress {
       // When all is over, and drawn for the last time: what was read, the ID of the image and its names, whole.
       if (finished) for (const note of step.notes) lines.push(` => => ${visible(note)}`);
       if (step.ended === undefined)
-        for (const line of step.tail.slice(-6)) lines.push(` => => # ${visible(line).slice(0, columns - 12)}`);
+        for (const line of step.tail.slice(-6)) lines.push(` => => # ${visible(line.slice(0, 1000)).slice(0, columns - 12)}`);
     }
     const room = rows - 2;
     const shown = finished ? lines : lines.slice(-room);

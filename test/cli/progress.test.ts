@@ -98,6 +98,28 @@ describe('choosing', () => {
   });
 });
 
+it.each([
+  [80, 24, 'tty'],
+  [0, 0, 'tty'],
+  [39, 24, 'plain'],
+  [80, 9, 'plain'],
+])('is the display on a terminal of %i columns and %i rows only if it fits: %s', (columns, rows, kind) => {
+  const { world } = io();
+  Object.assign(world.stderr, { isTTY: true, columns, rows });
+  expect(chooseProgress(undefined, false, world)).toBe(kind);
+});
+
+it.each(['plain', 'tty'] as const)('a Dockerfile cannot move the cursor of who builds it: %s', async (kind) => {
+  const text = await shown(kind, [
+    { type: 'started', id: 1, name: '[1/1] RUN echo \u001b[2J\u009b1A\r\nover', at: 1000 },
+    { type: 'failed', id: 1, at: 2000, message: 'exit code: 2' },
+    { type: 'error', at: 2000, failure: { code: 'STEP_FAILED', message: 'exit code: 2' } },
+  ]);
+  expect(text).toContain('[1/1] RUN echo ');
+  expect(text).not.toMatch(/\u001b\[2J|\u009b|\r/);
+  expect(text).toContain(' over');
+});
+
 it('ends the display of a terminal with the ID of the image and its names, whole', async () => {
   const id = `sha256:${'a'.repeat(64)}`;
   const text = await shown('tty', [

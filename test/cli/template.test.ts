@@ -99,6 +99,12 @@ describe('lists', () => {
     ]);
     expect(formatList([], headings, ['Name', 'Size'])).toEqual(['NAME      SIZE']);
   });
+
+  it('keeps a row on its line, whatever an image says of itself; a template of one’s own gets it as it is', () => {
+    const row = { Name: 'a\nb\tc', Size: '\u001b[2J1\u009bB\r' };
+    expect(formatList([row], { Name: 'NAME', Size: 'SIZE' }, ['Name', 'Size'])[1]).toBe('a b    c   1');
+    expect(formatList([row], { Name: 'NAME', Size: 'SIZE' }, [], '{{.Name}}')).toEqual([row.Name]);
+  });
   it('take a table template, a bare one, and json', () => {
     expect(formatList(rows, headings, ['Name'], 'table {{.Size}}\\t{{.Name}}')).toEqual([
       'SIZE      NAME',
