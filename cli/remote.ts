@@ -24,7 +24,7 @@ export interface RemoteOptions {
 
 /**
  * Milliseconds within which an answer has to begin. A gateway hands on whole answers, after 29 seconds at most; and a home that is asked for
- * events of a quiet build holds the question for 25.
+ * events of a quiet build holds the question for 20.
  */
 const answerWithin = 40_000;
 

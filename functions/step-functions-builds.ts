@@ -29,7 +29,10 @@ export interface StepFunctionsBuildsOptions {
   readonly records: BuildRecords;
   /** The home's: where the jobs of runners are. */
   readonly table: Table;
-  /** Milliseconds for which following a build holds its request open; after that the client asks again. */
+  /**
+   * Milliseconds for which following a build holds its request open; after that the client asks again. 20 s when absent: the 29 of a gateway
+   * include the start of the function.
+   */
   readonly followFor?: number;
   /** Milliseconds after the first event of an answer in which it ends. Absent: it goes on. For gateways that pass on whole answers only. */
   readonly gather?: number;
@@ -88,7 +91,7 @@ export class StepFunctionsBuilds implements BuildService {
   }
 
   async *events(id: string, options: FollowOptions = {}): AsyncGenerator<NumberedEvent> {
-    const { records, followFor = 25_000, gather } = this.#options;
+    const { records, followFor = 20_000, gather } = this.#options;
     await this.#settled(id);
     const times = { least: 250, most: 1000, limit: followFor, ...(gather === undefined ? {} : { gather }) };
     yield* followEvents(records, id, options, times);
