@@ -126,11 +126,12 @@ describe.skipIf(why !== undefined && !process.env.CI)(`inputs of builds${why ? `
   });
 
   test('networks', async () => {
-    const links = 'ls /sys/class/net | tr "\\n" " "';
+    // Those that are up: some kernels put tunnels into every network.
+    const links = `ip -o link | grep '[<,]UP' | cut -d: -f2 | tr -d '\\n'`;
     await ok(['--network', 'none', '-f-', context], `${from}RUN ${links} > /x`);
-    expect(await sh('cat /x')).toBe('lo ');
+    expect(await sh('cat /x')).toBe(' lo');
     await ok(['-f-', context], `${from}RUN --network=none ${links} > /x`);
-    expect(await sh('cat /x')).toBe('lo ');
+    expect(await sh('cat /x')).toBe(' lo');
   });
 
   test('here-documents', async () => {

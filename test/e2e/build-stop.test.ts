@@ -1,6 +1,7 @@
 // Builds that are stopped, killed, run out of disk, or run beside each other: nothing is left running or mounted, and the next one works.
 import { spawn } from 'node:child_process';
 import { mkdir, open, readdir, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -13,12 +14,12 @@ const why = await whyNoBuilds();
 const whyUser = whyNoUser();
 const from = `FROM ${busyboxReference}\n`;
 
-async function until(check: () => boolean | Promise<boolean>, what: string): Promise<void> {
+async function until(check: () => boolean | Promise<boolean>, what: string | (() => string)): Promise<void> {
   for (let tries = 0; tries < 600; tries++) {
     if (await check()) return;
     await sleep(50);
   }
-  throw new Error(`still not so after 30 s: ${what}`);
+  throw new Error(`still not so after 30 s: ${typeof what === 'string' ? what : what()}`);
 }
 
 /** Starts a build, sends the signal when its log says `when`, and waits for its end. */
@@ -30,7 +31,10 @@ async function stopped(command: readonly string[], env: Record<string, string>, 
     said += String(chunk);
   });
   const closed = new Promise<number | string>((resolve) => child.once('exit', (code, by) => resolve(code ?? by ?? 'none')));
-  await until(() => said.includes(when) || child.exitCode !== null, `"${when}" in: ${said}`);
+  await until(
+    () => said.includes(when) || child.exitCode !== null,
+    () => `"${when}" in: ${said}`,
+  );
   child.kill(signal);
   const ended = await closed;
   // The other end of the pipe is in what it has started.
@@ -119,11 +123,18 @@ describe.skipIf(why !== undefined && !process.env.CI)(`stopping builds${why ? ` 
   });
 
   test('a file that changes while it is built', async () => {
-    const context = await lab.context('changing', { Dockerfile: `${from}RUN sleep 1.5\nCOPY big /`, big: 'x'.repeat(200_000) });
-    const building = lab.slipway(['build', '--progress', 'plain', context]);
-    await sleep(900);
-    await writeFile(join(context, 'big'), 'y'.repeat(100_000));
-    const result = await building;
+    // The RUN says that it runs, by which time the context has been read, and ends when the file is another.
+    let context = '';
+    const server = createServer({ allowHalfOpen: true }, async (socket) => {
+      await writeFile(join(context, 'big'), 'y'.repeat(100_000));
+      socket.end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const Dockerfile = `${from}RUN nc 127.0.0.1 ${port} </dev/null\nCOPY big /`;
+    context = await lab.context('changing', { Dockerfile, big: 'x'.repeat(200_000) });
+    const result = await lab.slipway(['build', '--progress', 'plain', context]);
+    server.close();
     expect(result.exitCode).toBe(1);
     expect(complaint(result)).toMatch(/^Dockerfile:3\n[\s\S]*Error: big is shorter than the 200000 bytes it had/);
     await expectNothingLeft(lab.home);

@@ -114,6 +114,7 @@ describe.skipIf(needs('skopeo'))(named('skopeo', needs('skopeo')), () => {
   });
 
   test('a second repository mounts what the first has', async () => {
+    await push('skopeo/app:v1');
     await skopeo(remote('skopeo/app:v1'), remote('skopeo/copy:v1'));
     expect(await digestAt('skopeo/copy', 'v1')).toBe(image.digest);
   });

@@ -1,4 +1,5 @@
 // How runners end: told to, cut off, or too small. On machines of their own, through the real program.
+import { randomInt } from 'node:crypto';
 import { createReadStream, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -80,13 +81,13 @@ const childrenOf = (pid: number): number[] =>
 
 /** Bytes of memory that a process had at most. */
 const peakOf = (pid: number): number =>
-  Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024;
+  // One that is over has no memory.
+  Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024;
 
-let count = 0;
 /** A command that goes on for ever with a part of it that wants to outlive everything, and what its processes are known by. */
 function endless(): { readonly run: string; readonly word: string } {
-  count += 1;
-  const word = `86${process.pid}${count}`;
+  // Seconds that no other command line has in it.
+  const word = String(3_000_000_000 + randomInt(1_000_000_000));
   return { word, run: `(trap '' TERM HUP INT; setsid sleep ${word}) & sleep ${word}` };
 }
 
@@ -102,7 +103,9 @@ test.skipIf(why)(
       await eventually(() => running(`sleep\0${word}`).length === 2, 'the RUN runs');
       await home.fresh().records.requestCancel(id);
       expect(await end).toMatch(/^CANCELLED/);
-      expect(running(word)).toEqual([]);
+      expect(running(`sleep\0${word}`)).toEqual([]);
+      // Who waited for its end knows the word, too.
+      await eventually(() => running(word).length === 0, 'the helpers are gone');
       const left = await leftovers(runner);
       expect(left).not.toMatch(/slipway|overlay \//);
       expect(left).toMatch(/^0$/m);
