@@ -39,7 +39,20 @@ export interface NewDirectory {
 
 const parentOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')));
 
-const failed = (message: string, path: string): SlipwayError => new SlipwayError('STEP_FAILED', message, { details: { path } });
+/** `there` is what stands in the way. */
+function failed(message: string, there: Entry): SlipwayError {
+  const { path, type, link } = there;
+  const is = type === 'dir' ? 'a directory' : type === 'symlink' ? `a symbolic link to ${link}` : `a ${kinds[type]}`;
+  const instead = 'name another destination, or remove it in a RUN before';
+  // What docker's users meet when they copy a tree with a directory bin over an image whose /bin is a link.
+  const through = type === 'symlink' ? `, or copy to ${link} by itself` : '';
+  return new SlipwayError('STEP_FAILED', message, {
+    hint: `/${path} is ${is} by then: ${instead}${through}.`,
+    details: { path },
+  });
+}
+
+const kinds = { file: 'file', hardlink: 'file', char: 'device', block: 'device', fifo: 'pipe' } as const;
 
 export class Destination implements Lookup {
   readonly #parent: DestinationTree;
@@ -95,25 +108,27 @@ export class Destination implements Lookup {
       at = at === '' ? part : `${at}/${part}`;
       const there = this.get(at);
       if (there?.type === 'dir') continue;
-      if (there !== undefined) throw failed(`mkdir /${path}: /${at} is not a directory`, at);
+      if (there !== undefined) throw failed(`mkdir /${path}: /${at} is not a directory`, there);
       this.#put(at, { entry: { path: at, type: 'dir', mode, uid: owner.uid, gid: owner.gid, size: 0, mtime } });
     }
   }
 
+  /** STEP_FAILED where there is anything but a directory. */
+  refuseFile(path: string): void {
+    const there = this.get(path);
+    if (there !== undefined && there.type !== 'dir') throw failed(`cannot copy to non-directory: /${path}`, there);
+  }
+
   /** Writes a directory's attributes, making it or changing the one there. */
   setDirectory(entry: Entry): void {
-    const there = this.get(entry.path);
-    if (there !== undefined && there.type !== 'dir') {
-      throw failed(`cannot copy to non-directory: /${entry.path}`, entry.path);
-    }
+    this.refuseFile(entry.path);
     this.#put(entry.path, { entry });
   }
 
   /** Writes anything but a directory in place of any other such thing; a directory in the way is STEP_FAILED. */
   setFile(entry: Entry, given: { readonly content?: Content; readonly inode?: Inode } = {}): void {
-    if (this.get(entry.path)?.type === 'dir') {
-      throw failed(`cannot replace to directory /${entry.path} with file`, entry.path);
-    }
+    const there = this.get(entry.path);
+    if (there?.type === 'dir') throw failed(`cannot replace to directory /${entry.path} with file`, there);
     const { content, inode } = given;
     this.#put(entry.path, { entry, ...(content && { content }), ...(inode && { inode }) });
   }

@@ -72,13 +72,7 @@ class Copier {
 
   /** The contents go into the directory `to`, which is made with the attributes of new directories, not with those of the source. */
   #copyDirectory(match: Match, to: string): void {
-    const there = this.destination.get(to);
-    if (there !== undefined && there.type !== 'dir') {
-      throw new SlipwayError('STEP_FAILED', `cannot copy to non-directory: /${to}`, {
-        hint: 'A directory cannot take the place of a file: name another destination.',
-        details: { path: to },
-      });
-    }
+    this.destination.refuseFile(to);
     this.destination.makeDirectories(to, { ...this.#newDirectory, mtime: match.self?.mtime ?? this.#options.time });
     const skip = match.path === '' ? 0 : match.path.length + 1;
     const inodes = match.entries.some((entry) => entry.type === 'hardlink') ? new Map<string, Inode>() : undefined;

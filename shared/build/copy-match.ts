@@ -157,8 +157,16 @@ export function matchSources(operation: CopyOperation, tree: SourceTree, options
     matches.push(looseFile(name, { digest: sha256(bytes), size: bytes.length, mode: 0o644 }, bytes));
   }
   if (matches.length > 0) return matches;
-  const first = cleanPath(`/${operation.sources[0] ?? ''}`).slice(1);
-  throw notFound(operation.sources.join(' '), first, first, options);
+  const paths = operation.sources.map((source) => cleanPath(`/${source}`).slice(1));
+  const literal = paths.find((path) => tree.get(path) !== undefined);
+  const first = literal ?? paths[0] ?? '';
+  const error = notFound(operation.sources.join(' '), first, first, options);
+  if (literal === undefined) throw error;
+  const { code, message, details } = error;
+  throw new SlipwayError(code, message, {
+    hint: `There is a file of exactly this name, but [, * and ? are wildcards: write ${literal.replace(/[[*?]/g, '[$&]')} for it.`,
+    ...(details === undefined ? {} : { details }),
+  });
 }
 
 /** What of an entry's content counts: file digest, link text, device numbers. */

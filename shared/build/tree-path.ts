@@ -32,7 +32,10 @@ export function resolvePath(tree: Lookup, path: string, { last = true, root = ''
       continue;
     }
     if (++links > maxLinks) {
-      throw new SlipwayError('STEP_FAILED', `/${path}: too many levels of symbolic links`, { details: { path } });
+      throw new SlipwayError('STEP_FAILED', `/${path.replace(/^\/+/, '')}: too many levels of symbolic links`, {
+        hint: 'Links lead to each other in a circle: see ls -l of the path, in the context or in the image.',
+        details: { path },
+      });
     }
     if (entry.link!.startsWith('/')) at = [...base];
     rest.push(...entry.link!.split('/').reverse());

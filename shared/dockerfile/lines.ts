@@ -159,7 +159,11 @@ class Reader {
         this.#at++;
         return { ...mark, content: content.join('') };
       }
-      throw parseError('unterminated heredoc', rangeOf(line), `no line consists of ${mark.name} alone`);
+      throw parseError(
+        'unterminated heredoc',
+        rangeOf(line),
+        `no line consists of ${mark.name} alone; if << is not meant to begin a here-document, quote it`,
+      );
     });
   }
 }

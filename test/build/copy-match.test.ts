@@ -82,7 +82,7 @@ describe('sources', () => {
       expect(() => taken(tree, [source]), source).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }));
     }
     expect(() => taken(tree, ['a.txt', '/none'])).toThrow(/failed to compute cache key: .*"\/none": not found/);
-    expect(() => taken(tree, ['loop'])).toThrow(/too many levels/);
+    expect(() => taken(tree, ['/loop'])).toThrow(/^\/loop: too many levels/);
   });
 
   it('that are ignored are not found, and the message says why', () => {
@@ -103,6 +103,17 @@ describe('sources', () => {
       expect(() => matchSources(operation({ sources: [source] }), linked, { ignoredBy }), source).toThrow(
         expect.objectContaining({ code: 'NOT_FOUND', hint }),
       );
+  });
+
+  it('that are there by exactly the name that is a pattern are not found, and the message says how to write it', () => {
+    const odd = treeOf({ 'pages/[id].tsx': 'x' });
+    expect(() => taken(odd, ['pages/[id].tsx'])).toThrow(
+      expect.objectContaining({
+        code: 'NOT_FOUND',
+        hint: 'There is a file of exactly this name, but [, * and ? are wildcards: write pages/[[]id].tsx for it.',
+      }),
+    );
+    expect(taken(odd, ['pages/[[]id].tsx'])).toEqual(['[id].tsx=pages/[id].tsx']);
   });
 
   it('with malformed patterns are errors of the Dockerfile', () => {
