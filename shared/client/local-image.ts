@@ -1,9 +1,10 @@
 // Finding in the home what was pulled. Of an index a pull keeps one platform's image: the tag points at that image's manifest, and the
 // index itself is kept as a linked blob, so that NAME@sha256:<digest of the index> is found again without asking the registry.
+import { SlipwayError } from '../errors.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import { type ImageIndex, manifestLimit, parseManifestOrIndex } from '../oci/manifest.ts';
-import { choosePlatform, type Platform } from '../oci/platform.ts';
-import type { Reference } from '../oci/reference.ts';
+import { choosePlatform, formatPlatform, type Platform } from '../oci/platform.ts';
+import { familiar, type Reference } from '../oci/reference.ts';
 import type { Blobs } from '../store/blobs.ts';
 import type { Catalog, ManifestRecord } from '../store/catalog.ts';
 import { collect } from '../stream/collect.ts';
@@ -13,6 +14,13 @@ export interface ImageStore {
   readonly blobs: Pick<Blobs, 'stat' | 'open' | 'put'>;
   readonly catalog: Pick<Catalog, 'resolve' | 'linked' | 'link' | 'commit' | 'repositories'>;
 }
+
+/** An image of one platform, and another was asked for by name; docker's words. */
+export const otherPlatform = (reference: Reference, asked: Platform, image: Platform): SlipwayError =>
+  new SlipwayError(
+    'INVALID_PLATFORM',
+    `image with reference ${familiar(reference)} was found but does not provide the specified platform (${formatPlatform(asked)}); it is ${formatPlatform(image)}`,
+  );
 
 /** The manifest or index document that the repository has under `digest`, or `undefined`. */
 export async function localDocument(store: ImageStore, repository: string, digest: Digest): Promise<Uint8Array | undefined> {

@@ -13,7 +13,7 @@ import type { Bytes } from '../store/blobs.ts';
 import { collect } from '../stream/collect.ts';
 import { counted } from '../stream/counted.ts';
 import { eachOf } from './limit.ts';
-import { type ImageStore, localDocument, localIndex } from './local-image.ts';
+import { type ImageStore, localDocument, localIndex, otherPlatform } from './local-image.ts';
 import type { RegistryClient, RemoteManifest } from './registry-client.ts';
 import type { OnTransfer } from './transfer-events.ts';
 
@@ -211,12 +211,7 @@ async function checkPlatform(
       `${familiar(reference)}: the config names ${image.rootfs.diff_ids.length} layers, the manifest ${manifest.layers.length}`,
     );
   }
-  if (strict && !samePlatform(wanted, image)) {
-    throw new SlipwayError(
-      'INVALID_PLATFORM',
-      `image with reference ${familiar(reference)} was found but does not provide the specified platform (${formatPlatform(wanted)}); it is ${formatPlatform(image)}`,
-    );
-  }
+  if (strict && !samePlatform(wanted, image)) throw otherPlatform(reference, wanted, image);
   return image.rootfs.diff_ids;
 }
 

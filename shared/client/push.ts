@@ -1,13 +1,15 @@
 // Push (F21): what the registry lacks of an image, layers at the same time, then the config, then the manifest, the tag last.
 import { isCode, SlipwayError, throwIfCancelled } from '../errors.ts';
+import { configLimit, parseConfig } from '../oci/config.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { childrenOf, isForeign, type ManifestOrIndex, manifestLimit, parseManifestOrIndex } from '../oci/manifest.ts';
-import { choosePlatform, formatPlatform, type Platform } from '../oci/platform.ts';
+import { mediaType } from '../oci/media-type.ts';
+import { choosePlatform, formatPlatform, type Platform, samePlatform } from '../oci/platform.ts';
 import { canonical, familiar, type Reference } from '../oci/reference.ts';
 import { collect } from '../stream/collect.ts';
 import { eachOf } from './limit.ts';
-import type { ImageStore } from './local-image.ts';
+import { type ImageStore, otherPlatform } from './local-image.ts';
 import type { OutgoingBlob, RegistryClient, RemoteManifest } from './registry-client.ts';
 import type { OnTransfer } from './transfer-events.ts';
 
@@ -78,7 +80,16 @@ async function load({ blobs }: ImageStore, digest: Digest, mediaType: string): P
 }
 
 async function only(store: ImageStore, top: Document, platform: Platform, reference: Reference): Promise<Document> {
-  if (top.parsed.kind === 'manifest') return top;
+  if (top.parsed.kind === 'manifest') {
+    const { config } = top.parsed.manifest;
+    // Of an artifact nobody can say what it is for.
+    if (config.mediaType !== mediaType.ociConfig && config.mediaType !== mediaType.dockerConfig) return top;
+    const blob = await store.blobs.open(config.digest);
+    if (blob === undefined) throw new SlipwayError('STORE', `the config ${config.digest} is not in the store any more`);
+    const image = parseConfig(await collect(blob.body, configLimit, config.digest));
+    if (!samePlatform(platform, image)) throw otherPlatform(reference, platform, image);
+    return top;
+  }
   const found = choosePlatform(top.parsed.index.manifests, platform, true);
   if (found === undefined) {
     throw new SlipwayError('NOT_FOUND', `${familiar(reference)} has no image for ${formatPlatform(platform)}`);

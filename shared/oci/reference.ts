@@ -127,11 +127,14 @@ export const canonical = (reference: Reference): string => `${reference.host}/${
 export const withoutHost = (text: string, host: string | undefined): string =>
   host !== undefined && text.startsWith(`${host}/`) ? text.slice(host.length + 1) : text;
 
+/** F91: no image has this name, here or on Docker Hub. */
+export const reserved = (): SlipwayError => fail("'scratch' is a reserved name");
+
 /** A name to give to an image: a tag (`latest` by default), no digest, and not the reserved name `scratch` (F91). */
 export function parseTarget(text: string): Reference & { readonly tag: string } {
   const reference = parseReference(text);
   if (reference.digest !== undefined)
     throw fail('refusing to create a tag with a digest reference', 'Leave the @digest out of the new name.');
-  if (reference.repository === 'scratch') throw fail("'scratch' is a reserved name");
+  if (reference.repository === 'scratch') throw reserved();
   return { ...reference, tag: reference.tag ?? defaultTag };
 }

@@ -5,7 +5,7 @@ import type { RegistryClient } from '../client/registry-client.ts';
 import type { TransferEvent } from '../client/transfer-events.ts';
 import { SlipwayError } from '../errors.ts';
 import { hostPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
-import { parseReference, type Reference, withDefaultTag } from '../oci/reference.ts';
+import { parseReference, type Reference, reserved, withDefaultTag } from '../oci/reference.ts';
 import type { Catalog } from '../store/catalog.ts';
 
 export type Verb = 'pull' | 'push';
@@ -52,6 +52,7 @@ export function transferOf(verb: Verb, asked: TransferRequest): Transfer {
 
 function named(asked: TransferRequest, verb: Verb): Reference {
   const reference = parseReference(asked.reference);
+  if (reference.repository === 'scratch') throw reserved();
   if (asked.allTags !== true) return withDefaultTag(reference);
   if (reference.tag !== undefined || reference.digest !== undefined) {
     throw new SlipwayError('USAGE', `tag can't be used with --all-tags/-a`, {

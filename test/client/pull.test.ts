@@ -175,6 +175,11 @@ test('a pushed index comes back whole, and its second tag moves nothing', async 
   expect(upstream.calls).toEqual([`HEAD /v2/app/manifests/${sha256(index)}`, 'PUT /v2/app/manifests/v2']);
   expect((await push('v1', arm64)).mediaType).toBe(mediaType.ociManifest);
   await expect(push('v1', { os: 'linux', architecture: 's390x' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  // One of one platform is not sent as another's either.
+  await home.catalog.tag(name, 'amd', (members[0] as { digest: `sha256:${string}` }).digest);
+  await expect(push('amd', arm64)).rejects.toMatchObject({ code: 'INVALID_PLATFORM' });
+  expect(await upstream.client.resolve('app', 'amd')).toBeUndefined();
+  expect((await push('amd', amd64)).digest).toBe((members[0] as { digest: string }).digest);
   await expect(push('v9')).rejects.toMatchObject({ code: 'NOT_FOUND' });
 });
 
