@@ -36,7 +36,7 @@ export type FrontProps =
       /** Where the name is to be recorded. Absent: record it yourself, as an alias of the output `DomainTarget`. */
       readonly hostedZone?: IHostedZone;
     }
-  /** Something of the team's that passes everything on to the stage's URL, with what front-challenge.js adds as `Slipway-Challenge`. */
+  /** Something of the team's that passes everything on to the stage's URL, with what front-request.js adds as `Slipway-Challenge`. */
   | { readonly kind: 'proxy'; readonly url: string };
 
 /** All that CloudFront can be told how long to keep. The key of what is kept has neither query nor Authorization in it. */
@@ -98,8 +98,8 @@ export class Front extends Construct {
           {
             eventType: FunctionEventType.VIEWER_REQUEST,
             function: new CloudFrontFunction(this, 'Challenge', {
-              comment: 'Slipway: the challenge that a 401 of this request has',
-              code: FunctionCode.fromFile({ filePath: join(import.meta.dirname, 'front-challenge.js') }),
+              comment: 'Slipway: the challenge that a 401 of this request has, and what is too large',
+              code: FunctionCode.fromFile({ filePath: join(import.meta.dirname, 'front-request.js') }),
               runtime: FunctionRuntime.JS_2_0,
             }),
           },

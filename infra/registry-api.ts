@@ -38,7 +38,7 @@ export interface RegistryApiProps {
 }
 
 /**
- * What front-challenge.js adds, spelled as it arrives: a CloudFront Function adds headers in lower case, and CloudFront sends each word of
+ * What front-request.js adds, spelled as it arrives: a CloudFront Function adds headers in lower case, and CloudFront sends each word of
  * their names with a capital ("Event structure" in its guide). A REST API looks for a header by its exact spelling ("Important notes").
  */
 const challengeHeader = 'Slipway-Challenge';
@@ -160,7 +160,7 @@ export class RegistryApi extends Construct {
 
   /**
    * The gateway's own answers. `url` is where clients reach the registry. `challenges`: what stands in front puts the challenge of each call
-   * into a header (front-challenge.js); without it there is one for all, which names no scope.
+   * into a header (front-request.js); without it there is one for all, which names no scope.
    */
   addResponses({ url, host, challenges }: Pick<Front, 'url' | 'host' | 'challenges'>): void {
     const challenge = challenges ? `method.request.header.${challengeHeader}` : `'Bearer realm="${url}/token",service="${host}"'`;
@@ -212,6 +212,6 @@ export class RegistryApi extends Construct {
   }
 }
 
-// As functions/gateway.ts says it: infra/ knows functions by path only, and a test compares the two.
+// As functions/gateway.ts says it, and front-request.js: infra/ knows functions by path only, and a test compares them.
 export const tooLarge =
   'more than 4.5 MB in one request do not pass the gateway: "slipway push", "slipway load" and "slipway build" send any size; other clients push in chunks of 4 MiB at most, or by an upload host (docs/account.md, Large layers)';

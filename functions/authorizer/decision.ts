@@ -8,7 +8,7 @@ import { bodyLimit } from '../gateway.ts';
 
 type Verify = (call: Pick<Call, 'header'>) => Promise<Claims | undefined>;
 
-/** Set by what stands in front of the gateway (infra/front-challenge.js): the challenge that belongs to this very call. */
+/** Set by what stands in front of the gateway (infra/front-request.js): the challenge that belongs to this very call. */
 export const challengeHeader = 'slipway-challenge';
 
 /**

@@ -278,7 +278,7 @@ describe('the API', () => {
   });
 
   test('answers a call without a token by the challenge that the front made for it, and asks about each call', () => {
-    const code = readFileSync(join(import.meta.dirname, '../../infra/front-challenge.js'), 'utf8');
+    const code = readFileSync(join(import.meta.dirname, '../../infra/front-request.js'), 'utf8');
     const added = [...code.matchAll(/request\.headers\['([^']+)'\] =/g)].map(([, name]) => name as string);
     expect(added).toHaveLength(1);
     template.hasResourceProperties('AWS::ApiGateway::GatewayResponse', {

@@ -50,8 +50,16 @@ interface FrontRequest {
   readonly uri: string;
   readonly headers: Record<string, { readonly value: string }>;
 }
-const frontCode = readFileSync(new URL('../../infra/front-challenge.js', import.meta.url), 'utf8');
-const challenge = new Function(`${frontCode}\nreturn handler;`)() as (event: { readonly request: FrontRequest }) => FrontRequest;
+const frontCode = readFileSync(new URL('../../infra/front-request.js', import.meta.url), 'utf8');
+/** An answer in place of the request. */
+interface FrontAnswer {
+  readonly statusCode: number;
+  readonly headers: Record<string, { readonly value: string }>;
+  readonly body: { readonly data: string };
+}
+const front = new Function(`${frontCode}\nreturn handler;`)() as (event: {
+  readonly request: FrontRequest;
+}) => FrontRequest | FrontAnswer;
 
 export async function startGatewayProxy({ stageUrl, port = 0 }: GatewayProxyOptions = {}): Promise<GatewayProxy> {
   let target = stageUrl;
@@ -95,6 +103,17 @@ async function pass(target: string | undefined, incoming: IncomingMessage, outgo
     outgoing.writeHead(431).end();
     return;
   }
+  const asked = throughFront(incoming);
+  if ('statusCode' in asked) {
+    // Read, or the client would hear of a broken connection first.
+    for await (const _ of incoming);
+    outgoing.writeHead(
+      asked.statusCode,
+      Object.fromEntries(Object.entries(asked.headers).map(([name, { value }]) => [name, value])),
+    );
+    outgoing.end(asked.body.data);
+    return;
+  }
   const body = await collect(incoming, payloadLimit);
   if (body === undefined) {
     const { status, text } = await tooLarge(target);
@@ -109,10 +128,11 @@ async function pass(target: string | undefined, incoming: IncomingMessage, outgo
   }
   const headers: Headers = {};
   for (const [name, value] of Object.entries(incoming.headers)) {
-    if (value !== undefined && !hopByHop.has(name) && name !== 'host') headers[name] = value;
+    const set = asCloudFrontSpells(name) in asked.added;
+    if (value !== undefined && !set && !hopByHop.has(name) && name !== 'host') headers[name] = value;
   }
   if (incoming.headers.host !== undefined) headers['x-forwarded-host'] = incoming.headers.host;
-  addChallenge(incoming, headers);
+  Object.assign(headers, asked.added);
   // A gateway takes a body without a type for JSON, and tells its function a length that it counted.
   if (body.length > 0) headers['content-type'] ??= 'application/json';
   headers.accept ??= '*/*';
@@ -133,15 +153,20 @@ async function pass(target: string | undefined, incoming: IncomingMessage, outgo
 }
 
 /** As CloudFront runs a function at each request, and spells what that adds. Here realms are plain HTTP. */
-function addChallenge({ method = 'GET', url = '/', headers: { host = '', authorization } }: IncomingMessage, to: Headers): void {
-  const asked = { host: { value: host }, ...(authorization === undefined ? {} : { authorization: { value: authorization } }) };
+function throughFront({ method = 'GET', url = '/', headers }: IncomingMessage): FrontAnswer | { readonly added: Headers } {
+  const seen = new Set(['host', 'authorization', 'content-length']);
+  const asked = Object.fromEntries(
+    Object.entries(headers).flatMap(([name, value]) => (seen.has(name) ? [[name, { value: String(value) }]] : [])),
+  );
   // It changes what it is given.
-  const { headers } = challenge({ request: { method, uri: url.replace(/\?.*/s, ''), headers: { ...asked } } });
-  for (const [name, { value }] of Object.entries(headers)) {
-    if (name in asked) continue;
-    delete to[name];
-    to[asCloudFrontSpells(name)] = value.replace('realm="https:', 'realm="http:');
-  }
+  const answer = front({ request: { method, uri: url.replace(/\?.*/s, ''), headers: { ...asked } } });
+  if ('statusCode' in answer) return answer;
+  const added = Object.entries(answer.headers).filter(([name]) => !(name in asked));
+  return {
+    added: Object.fromEntries(
+      added.map(([name, { value }]) => [asCloudFrontSpells(name), value.replace('realm="https:', 'realm="http:')]),
+    ),
+  };
 }
 
 /** A header that a function added (CloudFront developer guide, "CloudFront Functions event structure"). */

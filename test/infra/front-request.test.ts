@@ -1,6 +1,7 @@
 // What CloudFront adds to a request, run as CloudFront runs it, against what the registry asks for.
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { bodyLimit, tooLarge } from '../../functions/gateway.ts';
 import { covers, formatScope, parseScopes } from '../../shared/auth/scope.ts';
 import { wantedBy } from '../../shared/registry/token-guard.ts';
 
@@ -9,7 +10,7 @@ interface Request {
   readonly uri: string;
   readonly headers: Record<string, { readonly value: string }>;
 }
-const code = readFileSync(new URL('../../infra/front-challenge.js', import.meta.url), 'utf8');
+const code = readFileSync(new URL('../../infra/front-request.js', import.meta.url), 'utf8');
 const handler = new Function(`${code}\nreturn handler;`)() as (event: { readonly request: Request }) => Request;
 const challenge = (method: string, uri: string, headers: Request['headers'] = {}): string =>
   handler({ request: { method, uri, headers: { host: { value: 'h.example' }, ...headers } } }).headers['slipway-challenge']!
@@ -68,6 +69,23 @@ describe('the challenge of the front', () => {
   test('holds nothing that would break out of the header', () => {
     for (const path of ['/v2/a"b/tags/list', '/v2/a\r\nx/tags/list', '/v2/a%22/tags/list', `/v2/${'a'.repeat(400)}/tags/list`])
       expect(challenge('GET', path)).toBe('Bearer realm="https://h.example/token",service="h.example"');
+  });
+
+  test('refuses what does not pass the gateway, where its length is told, and says what to do', () => {
+    const answer = (length: string): unknown =>
+      handler({
+        request: {
+          method: 'PUT',
+          uri: '/v2/a/blobs/uploads/x',
+          headers: { host: { value: 'h' }, 'content-length': { value: length } },
+        },
+      });
+    for (const length of ['0', String(bodyLimit), 'many']) expect(answer(length), length).not.toHaveProperty('statusCode');
+    for (const length of [String(bodyLimit + 1), '50000000000']) {
+      const { statusCode, body } = answer(length) as { readonly statusCode: number; readonly body: { readonly data: string } };
+      expect(statusCode).toBe(413);
+      expect(JSON.parse(body.data)).toEqual({ errors: [{ code: 'SIZE_INVALID', message: tooLarge }] });
+    }
   });
 
   test('fits a CloudFront Function', () => {
