@@ -43,7 +43,7 @@ const parentOf = (path: string): string => path.slice(0, Math.max(0, path.lastIn
 function failed(message: string, there: Entry): SlipwayError {
   const { path, type, link } = there;
   const is = type === 'dir' ? 'a directory' : type === 'symlink' ? `a symbolic link to ${link}` : `a ${kinds[type]}`;
-  const instead = 'name another destination, or remove it in a RUN before';
+  const instead = 'use another path, or remove it in a RUN before';
   // What docker's users meet when they copy a tree with a directory bin over an image whose /bin is a link.
   const through = type === 'symlink' ? `, or copy to ${link} by itself` : '';
   return new SlipwayError('STEP_FAILED', message, {

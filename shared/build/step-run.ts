@@ -38,6 +38,7 @@ export function prepareRun({ operation, step, image, input, ports, stored }: Ste
       const { signal } = ports;
       const lowers = await roots.lowers(image.layers, signal);
       const tree = await ports.layers.tree(image.layers, ports.signal);
+      checkFolder(operation.cwd, tree);
       const user = userOf(operation.user, await readAccounts(ports.layers, image.layers, tree, { signal, stored }));
       await using scratch = await roots.scratch();
       likeRoot(scratch.upper, tree);
@@ -103,6 +104,20 @@ function userOf(spec: string, accounts: ReadAccounts): ResolvedUser {
     throw new SlipwayError('STEP_FAILED', `USER ${spec}: ${error.message}`, {
       cause: error,
       ...(error.hint === undefined ? {} : { hint: error.hint }),
+    });
+  }
+}
+
+/** Missing directories are made, as docker does; anything else in their place is the Dockerfile's fault, not the machine's. */
+function checkFolder(cwd: string, tree: MergedTree): void {
+  let at = '';
+  for (const part of tree.resolve(cwd).split('/')) {
+    at = at === '' ? part : `${at}/${part}`;
+    const there = tree.get(at);
+    if (there === undefined) return;
+    if (there.type === 'dir') continue;
+    throw new SlipwayError('STEP_FAILED', `cannot run in the working directory ${cwd}: /${at} is not a directory`, {
+      hint: 'Name another one with WORKDIR, or do not replace it before.',
     });
   }
 }

@@ -73,7 +73,7 @@ describe('a file', () => {
     await expect(copy({ sources: ['a'], destination: '/srv/' })).rejects.toMatchObject({
       code: 'STEP_FAILED',
       message: 'cannot replace to directory /srv/a with file',
-      hint: '/srv/a is a directory by then: name another destination, or remove it in a RUN before.',
+      hint: '/srv/a is a directory by then: use another path, or remove it in a RUN before.',
     });
   });
 
@@ -123,12 +123,12 @@ describe('a directory', () => {
     const parent = imageOf({ 'd/sub': 'file', 'e/sub': '-> /etc' });
     await expect(copy({ sources: ['dir'], destination: '/d' }, { parent })).rejects.toMatchObject({
       message: 'cannot copy to non-directory: /d/sub',
-      hint: '/d/sub is a file by then: name another destination, or remove it in a RUN before.',
+      hint: '/d/sub is a file by then: use another path, or remove it in a RUN before.',
     });
     // as in docker, not even through a symlink to a directory
     await expect(copy({ sources: ['dir'], destination: '/e' }, { parent })).rejects.toMatchObject({
       message: 'cannot copy to non-directory: /e/sub',
-      hint: '/e/sub is a symbolic link to /etc by then: name another destination, or remove it in a RUN before, or copy to /etc by itself.',
+      hint: '/e/sub is a symbolic link to /etc by then: use another path, or remove it in a RUN before, or copy to /etc by itself.',
     });
   });
 

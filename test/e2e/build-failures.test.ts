@@ -57,6 +57,13 @@ describe.skipIf(why !== undefined && !process.env.CI)(`failing builds${why ? ` (
       'process "nosuch x" could not be started: exec: "nosuch": executable file not found in $PATH',
     ));
 
+  test('a working directory that has become something else', () =>
+    fails(
+      `${from}WORKDIR /w/sub\nRUN cd / && rm -rf /w && ln -s /bin/sh /w\nRUN true`,
+      4,
+      'cannot run in the working directory /w/sub: /bin/busybox is not a directory\n  Name another one with WORKDIR, or do not replace it before.',
+    ));
+
   test('an unknown instruction', () =>
     fails(`${from}BOGUS x`, 2, 'dockerfile parse error on line 2: unknown instruction: BOGUS'));
 
