@@ -5,16 +5,17 @@ import { print } from '../io.ts';
 
 export const command = defineCommand({
   name: 'logout',
-  summary: 'Forget the login of an endpoint',
-  usage: '[ENDPOINT]',
+  summary: 'Forget the login of a registry or an endpoint',
+  usage: '[HOST]',
   description:
-    'Without ENDPOINT, the one of the context in use. It is one login with docker’s: docker is logged out of the host as well.',
+    'Without HOST, the endpoint of the context in use. It is one login with docker’s: docker is logged out of the host as well.',
   options: {},
   args: { min: 0, max: 1 },
   everywhere: true,
   async run({ args, io }) {
     const url = args[0] === undefined ? chosenEndpoint(io.env)?.url : endpointUrl(args[0]);
-    if (url === undefined) throw new UsageError('logout', 'an endpoint is missing: the home on this machine has no login');
+    if (url === undefined)
+      throw new UsageError('logout', 'the host is missing: the home on this machine has no login; Docker Hub is docker.io');
     const known = await eraseDockerCredentials(new URL(url).host, { env: io.env });
     await print(io, known ? `Removed the login of ${url}` : `Not logged in to ${url}`);
     return 0;

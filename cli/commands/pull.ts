@@ -10,9 +10,9 @@ export const command = defineCommand({
 move. A name without a host means Docker Hub; without a tag, the tag latest. NAME@sha256:... pulls exactly that image and sets no
 tag. Of an image for several platforms, the one for this machine is fetched.
 
-Logins are those of docker (docker login), with its credential helpers. Registries on this machine (localhost, 127.0.0.1) may speak
-plain HTTP; others only if SLIPWAY_INSECURE_REGISTRIES names them (HOST[:PORT], separated by commas). HTTPS_PROXY, HTTP_PROXY and
-NO_PROXY are honoured.
+Logins are those of 'slipway login HOST' and 'docker login HOST', which are one, with docker's credential helpers. Registries on this
+machine (localhost, 127.0.0.1) may speak plain HTTP; others only if SLIPWAY_INSECURE_REGISTRIES names them (HOST[:PORT], separated by
+commas). HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured.
 
 With an account (SLIPWAY_ENDPOINT) the account fetches the image, by itself: Ctrl-C stops it. Your login for that registry goes along for
 this one pull, over HTTPS only, and is not kept. An image for several platforms is then fetched for the account's own.`,

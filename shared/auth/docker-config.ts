@@ -25,6 +25,9 @@ export interface DockerConfig {
 const hubKey = 'https://index.docker.io/v1/';
 const hubNames: ReadonlySet<string> = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io']);
 
+/** Whether this is one of Docker Hub's names. */
+export const isHub = (host: string): boolean => hubNames.has(host);
+
 export type DockerAuthOptions = HelperOptions;
 
 /** The file, or what an absent one means. INVALID_DOCUMENT when it cannot be read as JSON. */
@@ -76,8 +79,19 @@ export async function dockerCredentials(
   return entry === undefined ? undefined : fromEntry(entry, host);
 }
 
+/** Where a login was kept; `open`: the password itself is in that file. */
+export interface KeptLogin {
+  readonly file: string;
+  readonly open: boolean;
+}
+
 /** What docker login does: the helper for the host keeps the login, else the file, which nobody else may read from then on. */
-export async function storeDockerCredentials(host: string, credentials: Credentials, options: DockerAuthOptions): Promise<void> {
+export async function storeDockerCredentials(
+  host: string,
+  credentials: Credentials,
+  options: DockerAuthOptions,
+): Promise<KeptLogin> {
+  const file = fileIn(options.env);
   const { helper, server } = await keeperOf(host, options);
   const { username = '', password, identityToken, registryToken } = credentials;
   const secret = identityToken ?? password;
@@ -87,7 +101,7 @@ export async function storeDockerCredentials(host: string, credentials: Credenti
     await askHelperTo('store', helper, JSON.stringify(login), server, options);
     // As docker does: the file says that there is one.
     await change(options.env, server, {});
-    return;
+    return { file, open: false };
   }
   await change(options.env, server, {
     ...(username === ''
@@ -96,6 +110,7 @@ export async function storeDockerCredentials(host: string, credentials: Credenti
     ...(identityToken === undefined ? {} : { identitytoken: identityToken }),
     ...(registryToken === undefined ? {} : { registrytoken: registryToken }),
   });
+  return { file, open: password !== undefined && identityToken === undefined };
 }
 
 /** Forgets the login of a host, where docker keeps it. False when there was none. */

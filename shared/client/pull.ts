@@ -230,7 +230,7 @@ function inDockersWords(error: unknown, reference: Reference): unknown {
     return new SlipwayError(
       'DENIED',
       `pull access denied for ${name}, repository does not exist or may require 'docker login': ${error.message}`,
-      { cause: error, ...(error.hint === undefined ? {} : { hint: error.hint }) },
+      { cause: error, hint: error.hint ?? `Log in with an account that may pull it: slipway login ${reference.host}` },
     );
   }
   if (isCode(error, 'NOT_FOUND') && error.details?.upstream === 'NAME_UNKNOWN') {

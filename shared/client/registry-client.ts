@@ -69,6 +69,22 @@ export class RegistryClient {
     this.#tokens = new Tokens({ http: options.http, credentials: options.credentials, clientId, now: options.now });
   }
 
+  /**
+   * Tries the login at the registry itself, as docker login does; UNAUTHORIZED when it is refused. Answers what to keep in place of the
+   * password, where the registry gives such a token. One that asks nobody for a login refuses none.
+   */
+  async login(signal?: AbortSignal): Promise<string | undefined> {
+    const url = new URL('/v2/', await unlessAborted(this.#origin(), signal));
+    const answer = await this.#authorized([], signal, (authorization) => ({
+      method: 'GET',
+      url,
+      headers: this.#credentialsFor(url, authorization),
+    }));
+    if (answer.status !== 200) throw await refusedBy(answer, `${this.host}/v2/`);
+    await discard(answer);
+    return await this.#tokens.identity(signal);
+  }
+
   /** What a tag or digest points at, without its document. Absence is `undefined`. */
   async resolve(
     path: string,
@@ -267,7 +283,7 @@ export class RegistryClient {
     while (at < blob.size) {
       const length = Math.min(step, blob.size - at);
       const from = at;
-      const answer = await this.#authorized(path, ['pull', 'push'], signal, (authorization) => ({
+      const answer = await this.#authorized([repositoryScope(path, 'pull', 'push')], signal, (authorization) => ({
         method: 'PATCH',
         url: location,
         repeatable: false,
@@ -298,7 +314,7 @@ export class RegistryClient {
   ): Promise<Incoming> {
     const url = new URL(location);
     url.searchParams.set('digest', blob.digest);
-    const answer = await this.#authorized(path, ['pull', 'push'], signal, (authorization) => ({
+    const answer = await this.#authorized([repositoryScope(path, 'pull', 'push')], signal, (authorization) => ({
       method: 'PUT',
       url,
       repeatable: length === 0,
@@ -345,7 +361,7 @@ export class RegistryClient {
       const url: URL = next;
       if (seen.has(url.href)) throw new SlipwayError('UPSTREAM', `${this.host} lists tags in a circle`);
       seen.add(url.href);
-      const answer = await this.#authorized(path, ['pull'], signal, (authorization) => ({
+      const answer = await this.#authorized([repositoryScope(path, 'pull')], signal, (authorization) => ({
         method: 'GET',
         url,
         headers: this.#credentialsFor(url, authorization),
@@ -376,24 +392,19 @@ export class RegistryClient {
     moreScopes: readonly string[] = [],
   ): Promise<Incoming> {
     const url = await this.#url(path, rest, signal);
-    return this.#authorized(
-      path,
-      actions,
-      signal,
-      (authorization) => ({ ...outgoing, url, headers: { ...outgoing.headers, ...this.#credentialsFor(url, authorization) } }),
-      moreScopes,
-    );
+    return this.#authorized([repositoryScope(path, ...actions), ...moreScopes], signal, (authorization) => ({
+      ...outgoing,
+      url,
+      headers: { ...outgoing.headers, ...this.#credentialsFor(url, authorization) },
+    }));
   }
 
   /** Sends with what the registry asked for so far; after a 401 with what that asks for, once more. */
   async #authorized(
-    path: string,
-    actions: readonly string[],
+    scopes: readonly string[],
     signal: AbortSignal | undefined,
     make: (authorization: string | undefined) => Outgoing,
-    moreScopes: readonly string[] = [],
   ): Promise<Incoming> {
-    const scopes = [repositoryScope(path, ...actions), ...moreScopes];
     const options = signal === undefined ? {} : { signal };
     for (let attempt = 0; ; attempt++) {
       const authorization = await this.#tokens.header(scopes, signal);

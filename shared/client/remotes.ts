@@ -22,9 +22,14 @@ export interface RemotesOptions {
   readonly http?: Partial<HttpOptions>;
 }
 
-export function openRemotes({ env, now, version, http: extra = {} }: RemotesOptions): Remotes {
+/** Which hosts may speak plain HTTP by SLIPWAY_INSECURE_REGISTRIES, with or without their port. */
+export function insecureIn(env: RemotesOptions['env']): (host: string) => boolean {
   const named = new Set((env.SLIPWAY_INSECURE_REGISTRIES ?? '').split(',').flatMap((host) => host.trim() || []));
-  const insecure = (host: string): boolean => named.has(host) || named.has(host.replace(/:\d+$/, ''));
+  return (host) => named.has(host) || named.has(host.replace(/:\d+$/, ''));
+}
+
+export function openRemotes({ env, now, version, http: extra = {} }: RemotesOptions): Remotes {
+  const insecure = insecureIn(env);
   const http = new HttpClient({ userAgent: `slipway/${version}`, env, insecure, ...extra });
   const clients = new Map<string, RegistryClient>();
   return {

@@ -57,8 +57,12 @@ describe.skipIf(why !== undefined && !process.env.CI)(`pull and push${why === un
     );
     await writeFile(join(at, 'config.json'), JSON.stringify({ auths }));
     return async (...argv: string[]) => {
-      const io = memoryIo({ SLIPWAY_HOME: join(at, 'home'), DOCKER_CONFIG: at, PATH: process.env.PATH });
-      const code = await runCli(argv, io);
+      // As in a shell, what follows `<` comes on standard input.
+      const mark = argv.indexOf('<');
+      const [words, input = ''] = mark === -1 ? [argv] : [argv.slice(0, mark), argv[mark + 1]];
+      const env = { SLIPWAY_HOME: join(at, 'home'), DOCKER_CONFIG: at, SLIPWAY_CONFIG: at, PATH: process.env.PATH };
+      const io = memoryIo(env, { input });
+      const code = await runCli(words, io);
       return { code, out: io.out(), err: io.err() };
     };
   };
@@ -164,7 +168,10 @@ describe.skipIf(why !== undefined && !process.env.CI)(`pull and push${why === un
       expect(refused.code).toBe(1);
       expect(refused.err).toContain(`pull access denied for ${name}, repository does not exist or may require 'docker login'`);
     }
-    const slipway = await machine({ [registry.host]: 'ann:secret' });
+    const slipway = await machine();
+    const login = ['login', '-u', 'ann', '--password-stdin', registry.host, '<'];
+    expect((await slipway(...login, 'wrong')).err).toBe(`Error: ${registry.host} refused this login\n`);
+    expect((await slipway(...login, 'secret')).out).toBe('Login Succeeded\n');
     expect((await slipway('pull', `${name}:v1`)).err).toBe('');
     await slipway('tag', `${name}:v1`, `${name}:v2`);
     expect((await slipway('push', `${name}:v2`)).err).toBe('');
@@ -182,7 +189,7 @@ describe.skipIf(why !== undefined && !process.env.CI)(`pull and push${why === un
     expect((await stranger('pull', `${registry.host}/closed:v1`)).err).toContain('pull access denied for');
     const denied = await stranger('push', `${registry.host}/open:v1`);
     expect([denied.code, denied.err]).toEqual([1, expect.stringMatching(/denied|unauthorized/)]);
-    expect(denied.err).toContain(`docker login ${registry.host}`);
+    expect(denied.err).toContain(`slipway login ${registry.host}`);
     const slipway = await machine({ [registry.host]: 'ann:secret' });
     expect((await slipway('pull', `${registry.host}/closed:v1`)).err).toBe('');
     await slipway('tag', `${registry.host}/closed:v1`, `${registry.host}/mine/new:v1`);
