@@ -9,11 +9,21 @@ const withheld = [
   'SLIPWAY_RUNNER_PROGRAM',
 ];
 
+/**
+ * Images have most of it, and what they have stays: a second iptables beside the one that the machine's docker made its rules with would not
+ * see them.
+ */
+export const installTools = `packages=
+want() { command -v "$1" >/dev/null || packages="$packages $2"; }
+want ip iproute
+want iptables iptables-legacy
+for tool in unshare nsenter setpriv mount; do want "$tool" util-linux; done
+for tool in getfattr setfattr; do want "$tool" attr; done
+for tool in tar gzip; do want "$tool" "$tool"; done
+[ -z "$packages" ] || dnf install -y -q --setopt=install_weak_deps=False $packages`;
+
 const commands = [
-  // Images have most of it.
-  `missing=
-for tool in ip iptables unshare nsenter setpriv mount getfattr setfattr tar gzip; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
-[ -z "$missing" ] || dnf install -y -q --setopt=install_weak_deps=False iproute iptables-legacy util-linux attr tar gzip`,
+  installTools,
   `program=$(mktemp -d)
 curl -fsS --retry 5 --retry-all-errors -o "$program/runner.zip" "$SLIPWAY_RUNNER_PROGRAM"
 unzip -q "$program/runner.zip" -d "$program"
