@@ -48,8 +48,8 @@ export async function pruneImages(
     try {
       removed = await api.json<RemovedImage>('DELETE', imagePath(id) + query({ force: true }));
     } catch (error) {
-      // Somebody else was quicker.
-      if (isCode(error, 'NOT_FOUND')) continue;
+      // Somebody else was quicker, and removed it or made it a part of another image.
+      if (isCode(error, 'NOT_FOUND', 'CONFLICT')) continue;
       throw error;
     }
     bytes += removed.freed;

@@ -42,7 +42,7 @@ export type Removed = { readonly untagged: string } | { readonly deleted: Digest
 
 const shortId = (digest: Digest): string => digest.slice(7, 19);
 
-/** Removes what one word names; answers what docker prints, line by line. */
+/** Removes what one word names; answers what docker prints, line by line. CONFLICT when nothing of it can go. */
 export async function removeImage(parts: RemoveParts, word: string, options: RemoveOptions = {}): Promise<readonly Removed[]> {
   const images = new Images(parts);
   const found = await images.find(word, options);
@@ -58,6 +58,15 @@ export async function removeImage(parts: RemoveParts, word: string, options: Rem
   }
   if (!last || verdict === 'untag-only') return lines;
   if (await deleteImage(parts, digest, options)) lines.push({ deleted: digest });
+  else if (lines.length === 0) {
+    // NOT_FOUND when somebody else was quicker.
+    await images.find(word, options);
+    throw new SlipwayError(
+      'CONFLICT',
+      `conflict: unable to delete ${shortId(digest)} (cannot be forced) - it is a part of an image for several platforms`,
+      { hint: 'It goes with that image.' },
+    );
+  }
   return lines;
 }
 

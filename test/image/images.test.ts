@@ -221,6 +221,14 @@ describe('removing', () => {
     expect(await removeImage(home, 'app:arm')).toEqual([{ untagged: 'app:arm' }]);
     expect(await validate(home.blobs, index.digest)).toEqual([]);
     expect((await home.catalog.resolve('app', arm.digest))?.digest).toBe(arm.digest);
+    // By its ID nothing of it can go, and that is said.
+    for (const force of [false, true]) {
+      await expect(removeImage(home, arm.digest, { force })).rejects.toMatchObject({
+        code: 'CONFLICT',
+        message: `conflict: unable to delete ${arm.digest.slice(7, 19)} (cannot be forced) - it is a part of an image for several platforms`,
+      });
+    }
+    expect(await validate(home.blobs, index.digest)).toEqual([]);
   });
 
   it('asks those who use the image, and keeps blobs that others need', async () => {
