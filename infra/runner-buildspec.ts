@@ -20,7 +20,7 @@ want iptables iptables-legacy
 for tool in unshare nsenter setpriv mount; do want "$tool" util-linux; done
 for tool in getfattr setfattr; do want "$tool" attr; done
 for tool in tar gzip; do want "$tool" "$tool"; done
-[ -z "$packages" ] || dnf install -y -q --setopt=install_weak_deps=False $packages`;
+[ -z "$packages" ] || dnf install -y -q --setopt=install_weak_deps=0 $packages`;
 
 const commands = [
   installTools,

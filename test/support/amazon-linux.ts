@@ -62,11 +62,13 @@ function install(program: string, as: string, root: string): void {
   installLibraries(program, root);
 }
 
-/** As sh has it; prints what it does, as the real one. */
+/** As sh has it; prints what it does, as the real one. In minimal images dnf is microdnf, which knows no False (its dnf-main.c). */
 const dnf = `#!/bin/sh
 case $1 in clean) exit 0 ;; install) shift ;; *) echo "dnf: $1 is not faked" >&2; exit 1 ;; esac
 for name; do
   case $name in
+    --setopt=install_weak_deps=[01]) ;;
+    --setopt=*) echo "error: Invalid boolean value in: $name" >&2; exit 1 ;;
     -*) ;;
     *) [ -d "/repository/$name" ] || { echo "No match for argument: $name" >&2; exit 1; }
        cp -a "/repository/$name/." / && echo "Installed: $name" ;;
