@@ -168,7 +168,10 @@ async function start(call: RunCall): Promise<number> {
     signal: forwarding.cancel,
     started: forwarding.started,
   });
-  if (result.notStarted !== undefined) await warn(io, `Error: the container's command cannot be started: ${result.notStarted}`);
+  if (result.notStarted !== undefined) {
+    const hint = result.hint === undefined ? '' : `\n  ${result.hint}`;
+    await warn(io, `Error: the container's command cannot be started: ${result.notStarted}${hint}`);
+  }
   return result.exitCode;
 }
 
@@ -251,8 +254,8 @@ async function containerParts(home: Home): Promise<ContainerParts> {
     sandbox: roots.sandbox,
     lowers: (layers, signal) => roots.lowers(layers, signal),
     scratch: () => roots.scratch(),
-    async accounts(layers, signal) {
-      const tree = await engine.layers.tree(layers, signal);
+    tree: (layers, signal) => engine.layers.tree(layers, signal),
+    async accounts(layers, tree, signal) {
       return accountsOf(await readAccounts(engine.layers, layers, tree, { signal }));
     },
   };

@@ -2,11 +2,12 @@
 import { chmodSync, lchownSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { whyNoStart } from '../container/start-check.ts';
 import { accountsOf, type ResolvedUser, resolveUser } from '../container/user.ts';
 import { isCode, SlipwayError } from '../errors.ts';
 import type { MergedTree } from '../layer/merged.ts';
 import { sha256 } from '../oci/digest.ts';
-import type { SandboxMount } from '../sandbox/sandbox.ts';
+import type { RunSpec, SandboxMount } from '../sandbox/sandbox.ts';
 import { readAccounts } from './accounts.ts';
 import type { ReadAccounts } from './copy-owner.ts';
 import type { Prepared, StepInput } from './executor.ts';
@@ -49,26 +50,24 @@ export function prepareRun({ operation, step, image, input, ports, stored }: Ste
         mounts.push({ kind: 'bind', source, target: `/dev/pipes/${file.name}`, readonly: true });
       }
       const output = new StepOutput(report);
+      const spec: RunSpec = {
+        root: { kind: 'overlay', lowers, upper: scratch.upper, work: scratch.work },
+        args: operation.args,
+        env: withHome([...operation.env, ...operation.proxyEnv], user.home),
+        cwd: operation.cwd,
+        user,
+        network: operation.network,
+        hostname: 'slipway-build',
+        mounts,
+        stdio: {
+          kind: 'pipe',
+          onOutput: (stream, chunk) => output.write(stream, chunk),
+        },
+      };
       // A command that takes a while may leave much behind: what its layer will need starts while there is nothing else to do.
       const warming = setTimeout(() => ports.layers.warm?.(), longRun);
-      const running = roots.sandbox.run(
-        {
-          root: { kind: 'overlay', lowers, upper: scratch.upper, work: scratch.work },
-          args: operation.args,
-          env: withHome([...operation.env, ...operation.proxyEnv], user.home),
-          cwd: operation.cwd,
-          user,
-          network: operation.network,
-          hostname: 'slipway-build',
-          mounts,
-          stdio: {
-            kind: 'pipe',
-            onOutput: (stream, chunk) => output.write(stream, chunk),
-          },
-        },
-        { signal },
-      );
-      const result = await running.finally(() => clearTimeout(warming));
+      const running = whyNoStart(spec, { tree, lowers }) ?? roots.sandbox.run(spec, { signal });
+      const result = await Promise.resolve(running).finally(() => clearTimeout(warming));
       await output.end();
       if (result.exitCode !== 0) {
         const command = operation.args.join(' ');

@@ -1,8 +1,10 @@
 // Runs an image: its layers as they are unpacked in the home, a writable layer that is gone afterwards, the command in the sandbox.
 import type { Image } from '../image/read.ts';
 import type { Layer } from '../layer/layer.ts';
+import type { MergedTree } from '../layer/merged.ts';
 import type { RunOptions, RunResult, RunSpec, Sandbox, SandboxMount } from '../sandbox/sandbox.ts';
 import { containerCommand, containerEnv } from './command.ts';
+import { whyNoStart } from './start-check.ts';
 import { type Accounts, resolveUser } from './user.ts';
 
 /** What of a home's engine is needed. */
@@ -12,8 +14,10 @@ export interface ContainerParts {
   lowers(layers: readonly Layer[], signal?: AbortSignal): Promise<readonly string[]>;
   /** A fresh writable layer, gone when disposed. */
   scratch(): Promise<AsyncDisposable & { readonly upper: string; readonly work: string }>;
-  /** The passwd and group files of the root that the layers make. */
-  accounts(layers: readonly Layer[], signal: AbortSignal): Promise<Accounts>;
+  /** The root that the layers make, from their tables of contents. */
+  tree(layers: readonly Layer[], signal: AbortSignal): Promise<MergedTree>;
+  /** Its passwd and group files. */
+  accounts(layers: readonly Layer[], tree: MergedTree, signal: AbortSignal): Promise<Accounts>;
 }
 
 export interface ContainerRequest {
@@ -43,27 +47,26 @@ export async function runImage(
 ): Promise<RunResult> {
   const config = image.config.config ?? {};
   const args = containerCommand(config, asked);
-  const user = resolveUser(asked.user ?? config.User ?? '', await parts.accounts(image.layers, options.signal));
+  const tree = await parts.tree(image.layers, options.signal);
+  const user = resolveUser(asked.user ?? config.User ?? '', await parts.accounts(image.layers, tree, options.signal));
   const hostname = asked.hostname ?? containerHostname;
   const lowers = await parts.lowers(image.layers, options.signal);
   await using scratch = await parts.scratch();
-  return await parts.sandbox.run(
-    {
-      root: { kind: 'overlay', lowers, upper: scratch.upper, work: scratch.work },
-      args,
-      env: containerEnv(config.Env ?? [], asked.env ?? [], {
-        hostname,
-        terminal: asked.stdio.kind === 'terminal',
-        home: user.home,
-      }),
-      cwd: asked.cwd ?? (config.WorkingDir || '/'),
-      user,
+  const spec: RunSpec = {
+    root: { kind: 'overlay', lowers, upper: scratch.upper, work: scratch.work },
+    args,
+    env: containerEnv(config.Env ?? [], asked.env ?? [], {
       hostname,
-      ...(asked.hosts && { hosts: asked.hosts }),
-      network: asked.network,
-      ...(asked.mounts && { mounts: asked.mounts }),
-      stdio: asked.stdio,
-    },
-    options,
-  );
+      terminal: asked.stdio.kind === 'terminal',
+      home: user.home,
+    }),
+    cwd: asked.cwd ?? (config.WorkingDir || '/'),
+    user,
+    hostname,
+    ...(asked.hosts && { hosts: asked.hosts }),
+    network: asked.network,
+    ...(asked.mounts && { mounts: asked.mounts }),
+    stdio: asked.stdio,
+  };
+  return whyNoStart(spec, { tree, lowers }) ?? (await parts.sandbox.run(spec, options));
 }
