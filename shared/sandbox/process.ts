@@ -73,8 +73,11 @@ export async function runScript(script: Script): Promise<RunResult> {
     }
   });
   try {
-    const code = await exited;
-    const { said, ready } = await report;
+    const exitCode = await exited;
+    const { said, ready, late } = await report;
+    // unshare(1) takes the signal that ended the command to itself, fails with SIGKILL (util-linux 2.38 for one), says so and ends with 1.
+    // It is how the kernel ends what needs too much memory.
+    const code = exitCode === 1 && late.some((line) => /^(?:\S*\/)?unshare: /.test(line)) ? 128 + os.signals.SIGKILL : exitCode;
     const held = await streams?.done(ready);
     throwIfCancelled(script.signal);
     if (failure !== undefined) throw failure;
@@ -92,6 +95,8 @@ async function hear(report: Readable, on: (word: 'streams' | 'ready') => void) {
   let text = '';
   let ready = false;
   const said: string[] = [];
+  /** What was said since. */
+  const late: string[] = [];
   for await (const chunk of report) {
     text += String(chunk);
     for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
@@ -99,11 +104,11 @@ async function hear(report: Readable, on: (word: 'streams' | 'ready') => void) {
       text = text.slice(end + 1);
       if (line === 'ready') ready = true;
       if (line === 'streams' || line === 'ready') on(line);
-      else said.push(line);
+      else (ready ? late : said).push(line);
     }
   }
-  if (text !== '') said.push(text);
-  return { said, ready };
+  if (text !== '') (ready ? late : said).push(text);
+  return { said, ready, late };
 }
 
 function setUpFailed(said: readonly string[], code: number): SlipwayError {

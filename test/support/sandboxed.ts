@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { RunResult, RunSpec, Sandbox } from '../../shared/sandbox/sandbox.ts';
+import type { RunOptions, RunResult, RunSpec, Sandbox } from '../../shared/sandbox/sandbox.ts';
 
 export interface Ran extends RunResult {
   readonly stdout: string;
@@ -36,10 +36,12 @@ export type Overrides = Partial<Omit<RunSpec, 'root' | 'args' | 'stdio'>> & {
   readonly stdin?: ReadableStream<Uint8Array>;
   readonly signal?: AbortSignal;
   readonly at?: Place;
+  /** As of RunOptions. */
+  readonly started?: RunOptions['started'];
 };
 
 export async function runIn(sandbox: Sandbox, lower: string, args: readonly string[], overrides: Overrides = {}): Promise<Ran> {
-  const { lowers, stdin, signal, at, ...spec } = overrides;
+  const { lowers, stdin, signal, at, started, ...spec } = overrides;
   using own = at ? undefined : place();
   const { upper, work } = at ?? own!;
   const said = { stdout: '', stderr: '' };
@@ -60,7 +62,7 @@ export async function runIn(sandbox: Sandbox, lower: string, args: readonly stri
         },
       },
     },
-    signal && { signal },
+    { ...(signal && { signal }), ...(started && { started }) },
   );
   const changed = readdirSync(upper, { recursive: true }).map(String).sort();
   return { ...result, ...said, changed };
