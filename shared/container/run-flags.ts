@@ -1,4 +1,5 @@
 // The values of `slipway run`'s flags, read as docker reads them. Pure but for the folder that relative paths start from.
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { SlipwayError } from '../errors.ts';
 import type { SandboxMount } from '../sandbox/sandbox.ts';
@@ -15,7 +16,10 @@ export function bindMount(text: string, cwd: string): SandboxMount & { readonly 
       'Write SRC:DST or SRC:DST:ro. What is only in the container needs no -v: use --tmpfs for memory.',
     );
   }
-  if (!/^(\/|\.{1,2}(\/|$)|~$)/.test(source)) {
+  if (source === '~' || source.startsWith('~/')) {
+    throw usage(`invalid volume ${text}: ~ is your folder to the shell alone, and not before a colon`, 'Write "$HOME" instead.');
+  }
+  if (!/^(\/|\.{1,2}(\/|$))/.test(source)) {
     throw usage(
       `invalid volume ${text}: there are no named volumes`,
       `Give a path: /path/to/${source || 'folder'} or ./${source || 'folder'}.`,
@@ -63,6 +67,7 @@ export function hostEntry(text: string): readonly [string, string] {
   if (!match) throw usage(`bad format for add-host: ${text}`, 'Write NAME:ADDRESS.');
   const address = match[2]!.replace(/^\[(.*)\]$/, '$1');
   if (address === 'host-gateway') return [match[1]!, '127.0.0.1'];
+  if (isIP(address) === 0) throw usage(`invalid IP address in add-host: ${JSON.stringify(address)}`, 'Write NAME:ADDRESS.');
   return [match[1]!, address];
 }
 

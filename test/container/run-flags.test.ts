@@ -12,6 +12,8 @@ test.each([
 
 test.each([
   ['data:/b', /no named volumes/],
+  ['~:/b', /~ is your folder to the shell alone/],
+  ['~/a:/b', /~ is your folder to the shell alone/],
   ['/a', /invalid volume: \/a/],
   ['/a:b', /must be absolute/],
   ['/a:/', /must be absolute and not \//],
@@ -39,5 +41,6 @@ describe('network and hosts', () => {
       ['a', '::1'],
     ]);
     expect(() => hostEntry('a')).toThrow(/bad format/);
+    expect(() => hostEntry('a:b')).toThrow(/invalid IP address in add-host: "b"/);
   });
 });
