@@ -83,7 +83,8 @@ export class RegistryApi extends Construct {
         loggingLevel: MethodLoggingLevel.ERROR,
         // Would write bodies and headers, tokens among them.
         dataTraceEnabled: false,
-        metricsEnabled: true,
+        // Those of each method, which are billed; what alarms and dashboard show is there without.
+        metricsEnabled: false,
         throttlingRateLimit: props.throttle.rate,
         throttlingBurstLimit: props.throttle.burst,
       },

@@ -316,6 +316,8 @@ describe('the API', () => {
       MetricName: '5XXError',
       Dimensions: [{ Name: 'ApiName', Value: api.Properties.Name }],
     });
+    // Those of each method are custom metrics by price.
+    template.hasResourceProperties('AWS::ApiGateway::Stage', { MethodSettings: [Match.objectLike({ MetricsEnabled: false })] });
     // The name that API Gateway gives the log of a stage’s faults.
     const LogGroupName = { 'Fn::Join': ['', ['API-Gateway-Execution-Logs_', { Ref: id }, '/live']] };
     const groups = template.findResources('AWS::Logs::LogGroup', { Properties: { LogGroupName, RetentionInDays: 30 } });
