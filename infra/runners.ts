@@ -141,6 +141,8 @@ export class Runners extends Construct {
     });
     readProgram(role, program);
     log.grantWrite(role);
+    // Of the least that Lambda asks for, though the group is there.
+    log.grant(role, 'logs:CreateLogGroup');
     const image = new CfnMicrovmImage(this, 'Image', {
       name: `${stack.stackName}-runner`,
       description: 'Slipway: executes RUN',

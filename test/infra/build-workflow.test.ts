@@ -156,6 +156,9 @@ describe('the stack', () => {
       const others = list.flatMap(({ Action }) => Action).filter((action) => !harmless.test(action));
       expect([name, others]).toEqual([name, name.startsWith('RunnersImage') ? ['s3:GetObject'] : []]);
     }
+    // What Lambda's guide calls the least for who builds an image, the making of its log among it.
+    const image = own.find(([name]) => name === 'RunnersImageRole')?.[1].flatMap(({ Action }) => Action);
+    expect(image?.sort()).toEqual(['logs:CreateLogGroup', 'logs:CreateLogStream', 'logs:PutLogEvents', 's3:GetObject']);
     // The zip of the program and nothing beside it: to build the image from, and to sign a URL for.
     const reads = policies(template)
       .flatMap(([, list]) => list)
