@@ -13,6 +13,8 @@ export interface OptionSpec {
   /** What the help calls the value, e.g. `string`, `list`, `NAME=VALUE`. */
   readonly value?: string;
   readonly help: string;
+  /** An empty value says something, or is a mistake to be told of. Otherwise it means that the flag was not given, as with docker. */
+  readonly keepsEmpty?: true;
   /** Parsed, but not shown: other spellings of what is shown. */
   readonly hidden?: boolean;
 }
@@ -84,11 +86,13 @@ interface Flag {
   readonly type: 'boolean' | 'string';
   readonly short?: string;
   readonly multiple?: boolean;
+  readonly keepsEmpty?: true;
 }
 
 /**
  * As docker reads its flags (Go's pflag): they may follow arguments, `--flag=value`, `--flag value`, `-f value`, `-fvalue` and `-abf value` are
- * one, the word after a flag that takes a value is its value whatever it begins with, a boolean may be `--flag=false`, and `--` ends them.
+ * one, the word after a flag that takes a value is its value whatever it begins with, a boolean may be `--flag=false`, and `--` ends them. Scripts give flags
+ * from variables that may be empty: `--target "$TARGET"`.
  */
 export function parse<O extends Options>(
   command: Omit<Command<O>, 'run'>,
@@ -107,6 +111,7 @@ export function parse<O extends Options>(
       const spelled = `${flag.short === undefined ? '' : `-${flag.short}, `}--${name}`;
       values[name] = truth.get(value) ?? refuse(`invalid argument "${value}" for "${spelled}" flag: true or false is expected`);
     } else if (flag.multiple) (values[name] as string[]).push(value);
+    else if (value === '' && !flag.keepsEmpty) delete values[name];
     else values[name] = value;
   };
   const words = [...argv];

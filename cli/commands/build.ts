@@ -90,13 +90,19 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
     },
     label: { type: 'string', multiple: true, value: 'NAME=VALUE', help: 'Set metadata for the image' },
     target: { type: 'string', help: 'Build this stage instead of the last one' },
-    platform: { type: 'string', help: 'Platform of the result, e.g. linux/amd64 (default: this machine)' },
+    platform: {
+      type: 'string',
+      multiple: true,
+      value: 'string',
+      help: 'Platform of the result, e.g. linux/amd64 (default: this machine)',
+    },
     network: { type: 'string', help: 'Network of RUN steps: default (this machine’s), host or none' },
     'no-cache': { type: 'boolean', help: 'Do not use the cache' },
     'no-cache-filter': { type: 'string', multiple: true, value: 'stage', help: 'Do not use the cache for these stages' },
     pull: { type: 'boolean', help: 'Look for a newer base image even if it is here' },
     budget: {
       type: 'string',
+      keepsEmpty: true,
       value: 'dollars',
       help: 'Stop a build in an account that has cost more than this, e.g. 0.50, by estimate',
     },
@@ -122,6 +128,7 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
         `invalid progress "${options.progress ?? io.env.BUILDKIT_PROGRESS}": one of ${progressKinds.join(', ')}`,
       );
     }
+    const platform = onePlatform(options.platform);
     const budget = await budgetOf(options.budget);
     const [idFile, factsFile] = [options.iidfile, options['metadata-file']].map((path) =>
       path === undefined ? undefined : new ResultFile(resolve(io.cwd, path)),
@@ -150,7 +157,7 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
       buildArgs: buildArguments(options['build-arg'], io.env),
       labels: labels(options.label),
       ...(options.target === undefined ? {} : { target: options.target }),
-      ...(options.platform === undefined ? {} : { platform: options.platform }),
+      ...(platform === undefined ? {} : { platform }),
       ...(options.network === undefined ? {} : { network: options.network }),
       noCache: options['no-cache'] === true,
       ...(options['no-cache-filter'].length === 0
@@ -182,6 +189,15 @@ Set SOURCE_DATE_EPOCH to make the same sources give the same image digest wherev
     return 0;
   },
 });
+
+/** Docker's list of platforms, as far as it goes here. */
+function onePlatform(given: readonly string[]): string | undefined {
+  const [platform, ...more] = new Set(given.flatMap((list) => list.split(',')).filter((one) => one !== ''));
+  if (more.length === 0) return platform;
+  throw new SlipwayError('UNSUPPORTED', '--platform: a build is for one platform; several at once are not supported yet', {
+    hint: 'Build for each by itself, with a tag of its own.',
+  });
+}
 
 /** In nano-dollars. */
 async function budgetOf(text: string | undefined): Promise<number | undefined> {
@@ -273,7 +289,9 @@ async function inputs(path: string, file: string | undefined, io: Io, client: Ap
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
   });
-  if (found === undefined) throw new SlipwayError('CONTEXT', `unable to prepare context: path "${path}" not found`);
+  // An empty variable of a script is not the current folder.
+  if (found === undefined || path === '')
+    throw new SlipwayError('CONTEXT', `unable to prepare context: path "${path}" not found`);
   if (!found.isDirectory()) {
     throw new SlipwayError('CONTEXT', `unable to prepare context: path "${path}" is not a directory`, {
       hint: 'give the folder, and the Dockerfile with -f',

@@ -31,7 +31,7 @@ may set SLIPWAY_TOKEN instead: nothing is stored then.`,
     ['slipway login --password-stdin images.example.com < token', 'With a token'],
   ],
   options: {
-    username: { type: 'string', short: 'u', help: 'User name' },
+    username: { type: 'string', keepsEmpty: true, short: 'u', help: 'User name' },
     'password-stdin': { type: 'boolean', help: 'Read the password or token from standard input' },
     password: { type: 'string', short: 'p', hidden: true, help: '' },
   },

@@ -67,7 +67,12 @@ const refusedOptions = {
 const options = {
   ...refusedOptions,
   'add-host': { type: 'string', multiple: true, value: 'NAME:ADDRESS', help: 'Add a line to /etc/hosts' },
-  entrypoint: { type: 'string', value: 'WORD', help: "One word in place of the image's ENTRYPOINT; drops its CMD" },
+  entrypoint: {
+    type: 'string',
+    keepsEmpty: true,
+    value: 'WORD',
+    help: "One word in place of the image's ENTRYPOINT; drops its CMD",
+  },
   env: {
     type: 'string',
     short: 'e',

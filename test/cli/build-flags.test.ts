@@ -30,6 +30,23 @@ describe('flags of docker', () => {
   });
 });
 
+it('takes empty values for flags that were not given, and no empty word for a folder', async () => {
+  const empty = ['target', 'platform', 'network', 'progress', 'iidfile', 'metadata-file', 'file'].map((name) => `--${name}=`);
+  expect((await build(...empty, '.')).code).toBe(0);
+  expect((await build('')).err).toBe('Error: unable to prepare context: path "" not found\n');
+  expect((await build('--budget=', '.')).err).toContain('invalid budget ""');
+});
+
+it.each([['--platform=linux/amd64,linux/arm64'], ['--platform=linux/amd64', '--platform=linux/arm64']])(
+  'several platforms are refused by name, not built as the last of them: %s',
+  async (...words) => {
+    const { code, err } = await build(...words, '.');
+    expect(code).toBe(1);
+    expect(err).toMatch(/^Error: --platform: a build is for one platform/);
+    expect((await build('--platform=linux/arm64,', '--platform=linux/arm64', '.')).code).toBe(0);
+  },
+);
+
 describe.each(['--iidfile', '--metadata-file'])('%s', (flag) => {
   it('is written, and gone after a build that failed', async () => {
     const { out } = await build(flag, 'result', '.');

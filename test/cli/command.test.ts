@@ -10,6 +10,7 @@ const command = defineCommand({
     interactive: { type: 'boolean', short: 'i', help: 'Keep stdin open' },
     tty: { type: 'boolean', short: 't', help: 'A terminal' },
     name: { type: 'string', help: 'A name' },
+    kept: { type: 'string', keepsEmpty: true, help: 'A value that may be empty' },
     'no-trunc': { type: 'boolean', help: 'Whole' },
     secret: { type: 'string', hidden: true, help: '' },
   },
@@ -40,6 +41,13 @@ describe('parsing a command line', () => {
     expect(args).toEqual(['image']);
     expect(options).toMatchObject({ env: ['-A=1', '--', 'B', ''], name: '--tty=true' });
     expect(options.tty).toBeUndefined();
+  });
+
+  it('takes an empty value for none, where the command does not ask for it', () => {
+    const { options } = parse(command, ['--name', '', '--kept=', '-e', '', 'image']);
+    expect(options).toMatchObject({ env: [''], kept: '' });
+    expect(options.name).toBeUndefined();
+    expect(parse(command, ['--name=a', '--name=', 'image']).options.name).toBeUndefined();
   });
 
   it('leaves what follows -- alone', () => {
