@@ -1,6 +1,5 @@
 // `npm run check`: types and lint beside the tests that need no real client and no local AWS. One after the other they take a fifth longer.
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
@@ -11,8 +10,14 @@ async function run(command: string, args: readonly string[], shown: boolean): Pr
   const child = spawn(bin(command), args, { cwd: root, stdio: shown ? 'inherit' : ['ignore', 'pipe', 'pipe'] });
   const output: Buffer[] = [];
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => output.push(chunk));
-  const [code] = await once(child, 'close');
-  return { code: code ?? 1, output: Buffer.concat(output).toString() };
+  const code = await new Promise<number>((resolve) => {
+    child.once('error', (error) => {
+      output.push(Buffer.from(`${error.message}\n`));
+      resolve(1);
+    });
+    child.once('close', (status) => resolve(status ?? 1));
+  });
+  return { code, output: Buffer.concat(output).toString() };
 }
 
 const projects = ['unit', 'contract', 'golden'].map((name) => `--project=${name}`);

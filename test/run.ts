@@ -1,6 +1,5 @@
 // The whole suite, as `npm test` and CI run it: types, lint, then every test project. The last line counts tests.
 import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,12 +15,12 @@ function run(title: string, command: string, args: readonly string[]): boolean {
   return status === 0;
 }
 
-/** What is not shown as it comes is answered, for later. */
+/** What is not shown as it comes is answered, for later. No report: it ended before it wrote one. */
 async function tests(
   args: readonly string[],
   file: string,
   shown: boolean,
-): Promise<{ ok: boolean; file: string; output: string }> {
+): Promise<{ ok: boolean; report: Report | undefined; output: string }> {
   if (shown) console.log('\n== tests');
   const words = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${file}`, ...args];
   const child = spawn(bin('vitest'), words, {
@@ -31,8 +30,26 @@ async function tests(
   });
   const output: Buffer[] = [];
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => output.push(chunk));
-  const [status] = await once(child, 'close');
-  return { ok: status === 0, file, output: Buffer.concat(output).toString() };
+  const ended = await new Promise<string>((resolve) => {
+    child.once('error', (error) => resolve(error.message));
+    child.once('close', (code, signal) => resolve(String(code ?? signal)));
+  });
+  const report = reportOf(file);
+  if (report === undefined) {
+    const why = `vitest ended without a report: ${ended}`;
+    if (shown) console.log(why);
+    else output.push(Buffer.from(`${why}\n`));
+  }
+  return { ok: ended === '0', report, output: Buffer.concat(output).toString() };
+}
+
+function reportOf(file: string): Report | undefined {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Report;
+  } catch {
+    // Killed before it wrote it, or while it did; who asks counts that as a failure.
+    return undefined;
+  }
 }
 
 interface Report {
@@ -67,15 +84,21 @@ try {
   const runs = await Promise.all(
     parts.map(async (args, index) => tests(args, join(out, `report-${index}.json`), index > 0 || parts.length === 1)),
   );
-  for (const { ok, file, output } of runs) {
+  for (const { ok, report, output } of runs) {
     if (output !== '') process.stdout.write(`\n== tests of the stack and of runners\n${output}`);
-    const report = JSON.parse(readFileSync(file, 'utf8')) as Report;
+    if (report === undefined) {
+      failed += 1;
+      continue;
+    }
     passed += report.numPassedTests;
     failed += report.numFailedTests;
     skipped += report.numPendingTests + report.numTodoTests;
     // A file that could not be loaded, or an error outside any test, fails the run without failing a test.
     if (!ok && report.numFailedTests === 0) failed += Math.max(1, report.numFailedTestSuites);
   }
+} catch (error) {
+  console.error(error);
+  failed += 1;
 } finally {
   rmSync(out, { recursive: true, force: true });
 }

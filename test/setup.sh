@@ -12,10 +12,20 @@ note() { printf 'setup: %s\n' "$*" >&2; }
 as_root=no
 if [ "$(id -u)" = 0 ] && command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then as_root=yes; fi
 
+# Two runs in one checkout would take each other's .venv away.
+if command -v flock >/dev/null; then
+  exec 9<test/setup.sh
+  flock 9
+fi
+
+# A mirror may fail once, and another run of this machine may be installing.
 apt_install() {
   note "installing $*"
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+  patient='-o Acquire::Retries=3 -o DPkg::Lock::Timeout=300'
+  # shellcheck disable=SC2086 # several words
+  apt-get update -qq $patient
+  # shellcheck disable=SC2086
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $patient "$@" >/dev/null
 }
 
 if [ "$as_root" = yes ]; then
@@ -41,7 +51,8 @@ elif [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_mo
   npm ci --no-audit --no-fund
 fi
 
-if [ "$(cat .venv/ministack-version 2>/dev/null || true)" != "$ministack" ]; then
+# One that is there may not start: of a checkout that was moved, or with a python that is no more.
+if [ "$(cat .venv/ministack-version 2>/dev/null || true)" != "$ministack" ] || ! .venv/bin/ministack --help >/dev/null 2>&1; then
   if ! command -v python3 >/dev/null || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     if [ "$as_root" = yes ]; then
       apt_install python3 python3-venv

@@ -277,11 +277,13 @@ RUN echo it has begun; sleep 3600
     await running.says('started\n');
     const states = new SFNClient(clientOptions(account.aws));
     const { stateMachines = [] } = await states.send(new ListStateMachinesCommand({}));
-    const { executions = [] } = await states.send(
-      new ListExecutionsCommand({ stateMachineArn: stateMachines[0]?.stateMachineArn, statusFilter: 'RUNNING' }),
-    );
-    expect(executions).toHaveLength(1);
-    await states.send(new StopExecutionCommand({ executionArn: executions[0]?.executionArn, cause: 'not today' }));
+    const machine = { stateMachineArn: stateMachines[0]?.stateMachineArn, statusFilter: 'RUNNING' } as const;
+    const executing = async () =>
+      ((await states.send(new ListExecutionsCommand(machine))).executions ?? []).map(({ executionArn }) => executionArn);
+    // One that was cancelled before may still be on its way to its end.
+    await expect.poll(executing, { timeout: 60_000 }).toHaveLength(1);
+    const [executionArn] = await executing();
+    await states.send(new StopExecutionCommand({ executionArn, cause: 'not today' }));
     const ended = await running.ended;
     expect(ended.exitCode).toBe(1);
     expect(ended.stderr).toMatch(/execution .*(not today|ABORTED)/);

@@ -20,13 +20,14 @@ test.skipIf(why)('cancelled at any one of its writes, a build ends whole and lea
   for (let at = 1; ; at++) {
     const tag = `other:${at}`;
     let cancelled: Promise<void> | undefined;
-    let id = '';
+    const started = Promise.withResolvers<string>();
     rearm(faults, ({ isWrite, write }) => {
       // Beside the write, not before or after it.
-      if (isWrite && write === at) cancelled = builds.cancel(id);
+      if (isWrite && write === at) cancelled = started.promise.then((of) => builds.cancel(of));
       return undefined;
     });
-    id = await builds.start(requestOf(twoRuns('print more'), { context, noCache: true, tags: [tag] }));
+    const id = await builds.start(requestOf(twoRuns('print more'), { context, noCache: true, tags: [tag] }));
+    started.resolve(id);
     const execution = await ended(id);
     await cancelled;
     const build = await home.fresh().records.get(id);

@@ -2,14 +2,15 @@
 // that is the program of the Web Function as a process; that a Web Function takes the same on AWS has not been seen.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { DynamoDBClient, ListTablesCommand } from '@aws-sdk/client-dynamodb';
 import { ListSecretsCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { deployAccount, type TestAccount } from '../support/account.ts';
 import { whyNoAws } from '../support/aws.ts';
 import { attempt, installed, must } from '../support/command.ts';
+import { type CountingProxy, startCountingProxy } from '../support/counting-proxy.ts';
 import { type Descriptor, makeLayout, nameAll, putImage, randomLayer } from '../support/oci-folder.ts';
 import { type Scratch, scratch } from '../support/scratch.ts';
 
@@ -20,16 +21,9 @@ let account: TestAccount;
 let folder: Scratch;
 let image: Descriptor;
 let host: ChildProcess;
+/** In front of it: its address is in the stack before it runs, and no port is free for that long by itself. */
+let front: CountingProxy;
 let login: string;
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
-}
 
 const layout = () => `oci:${join(folder.path, 'layout')}:image`;
 const at = (name: string) => `docker://${account.proxy.host}/${name}`;
@@ -58,8 +52,8 @@ beforeAll(async () => {
   await makeLayout(images);
   image = await putImage(images, [await randomLayer(images, 23_000_000, 'large'), await randomLayer(images, 40_000, 'top')]);
   await nameAll(images, { image });
-  const port = await freePort();
-  account = await deployAccount({ settings: { uploadHost: `http://127.0.0.1:${port}` } });
+  front = await startCountingProxy();
+  account = await deployAccount({ settings: { uploadHost: front.url } });
   const aws = { endpoint: account.aws, region: 'us-east-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' } };
   const [table] = (await new DynamoDBClient(aws).send(new ListTablesCommand({}))).TableNames ?? [];
   const secrets = (await new SecretsManagerClient(aws).send(new ListSecretsCommand({}))).SecretList ?? [];
@@ -74,16 +68,17 @@ beforeAll(async () => {
     SLIPWAY_BUCKET: /^s3:\/\/([^/]+)\//.exec(account.outputs.Archives ?? '')?.[1],
     SLIPWAY_TOKEN_SECRET: secrets.find(({ Name }) => /TokenSecret/.test(Name ?? ''))?.ARN,
     SLIPWAY_URL: account.proxy.url,
-    SLIPWAY_LISTEN: `127.0.0.1:${port}`,
+    SLIPWAY_LISTEN: '127.0.0.1:0',
   };
   host = spawn(process.execPath, [join(import.meta.dirname, '../../functions/upload/handler.ts')], {
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  await new Promise<void>((resolve, reject) => {
-    host.stdout?.once('data', () => resolve());
+  const line = await new Promise<string>((resolve, reject) => {
+    createInterface({ input: host.stdout! }).once('line', resolve);
     host.once('exit', (code) => reject(new Error(`the upload host ended with ${code}`)));
   });
+  front.aim(`http://${(JSON.parse(line) as { listening: string }).listening}`);
   const { password } = await account.accounts({ do: 'create', name: 'admin' });
   login = `admin:${String(password)}`;
   await mkdir(join(folder.path, 'docker'));
@@ -94,6 +89,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   host?.kill();
+  await front?.[Symbol.asyncDispose]();
   await account?.[Symbol.asyncDispose]();
   await folder?.[Symbol.asyncDispose]();
 });

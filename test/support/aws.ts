@@ -1,13 +1,14 @@
 // AWS for tests, over a real wire: whatever AWS_ENDPOINT_URL names (LocalStack, say), or a MiniStack of our own out of .venv
 // (test/setup.sh makes it). Nothing here speaks to a real account.
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { errnoOf } from '../../shared/errors.ts';
 
 const program = fileURLToPath(new URL('../../.venv/bin/ministack', import.meta.url));
 /** First in its PATH: it runs functions with the `node` it finds there, which is to be ours. */
@@ -42,11 +43,20 @@ export async function startAws(
   const given = process.env.AWS_ENDPOINT_URL;
   if (given) return { endpoint: given, stop: async () => undefined, [Symbol.asyncDispose]: async () => undefined };
   if (!existsSync(program)) throw new Error(`${program} is missing: run test/setup.sh`);
-  const port = wanted === 'usual' && (await isFree(preferredPort)) ? preferredPort : await freePort();
+  for (let tries = 1; ; tries++) {
+    const port = wanted === 'usual' && tries === 1 && (await isFree(preferredPort)) ? preferredPort : await freePort();
+    const started = await startAt(port, env);
+    if ('stop' in started) return started;
+    // Somebody else was quicker to bind what was free a moment ago, another run of these tests for one.
+    if (tries === 3) throw new Error(`MiniStack ended by itself; it said: ${started.said}`);
+  }
+}
+
+async function startAt(port: number, env: Readonly<Record<string, string>>): Promise<Aws | { readonly said: string }> {
   const endpoint = `http://127.0.0.1:${port}`;
   // The shell ends it when our end of its stdin closes, which also happens when this process is killed. It would wait for executions that
   // wait for a task token, for hours.
-  const script = `TMPDIR="$1" "$0" </dev/null & pid=$!; cat >/dev/null
+  const script = `sh -c 'echo $$; TMPDIR="$1" exec "$0" </dev/null' "$0" "$1" & pid=$!; cat >/dev/null
 kill $pid; { sleep 3; kill -9 $pid; } >/dev/null 2>&1 & wait $pid; kill $! 2>/dev/null; rm -rf "$1"`;
   // Where it unpacks functions.
   const folder = await mkdtemp(join(tmpdir(), 'slipway-aws-'));
@@ -62,8 +72,10 @@ kill $pid; { sleep 3; kill -9 $pid; } >/dev/null 2>&1 & wait $pid; kill $! 2>/de
     },
   });
   let said = '';
+  let pid: number | undefined;
   const listen = (chunk: Buffer): void => {
     said = (said + chunk.toString()).slice(-4000);
+    pid ??= Number(/^(\d+)\n/.exec(said)?.[1]) || undefined;
   };
   child.stdout.on('data', listen);
   child.stderr.on('data', listen);
@@ -72,13 +84,53 @@ kill $pid; { sleep 3; kill -9 $pid; } >/dev/null 2>&1 & wait $pid; kill $! 2>/de
     child.stdin.end();
     await ended;
   };
-  for (const deadline = Date.now() + patience; ; ) {
-    if (await isHealthy(endpoint)) return { endpoint, stop, [Symbol.asyncDispose]: stop };
-    if (Date.now() > deadline) {
+  for (const deadline = performance.now() + patience; ; ) {
+    if (pid !== undefined && !isAlive(pid)) {
+      await stop();
+      return { said };
+    }
+    // Another one that has the port answers as well.
+    if (pid !== undefined && (await isHealthy(endpoint)) && listensAt(pid, port))
+      return { endpoint, stop, [Symbol.asyncDispose]: stop };
+    if (performance.now() > deadline) {
       await stop();
       throw new Error(`MiniStack did not answer on ${endpoint}; it said: ${said}`);
     }
     await sleep(50);
+  }
+}
+
+/** The shell takes the exit code of one that has ended, so that nothing is left of it. */
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    if (errnoOf(error) === 'ESRCH') return false;
+    throw error;
+  }
+}
+
+/** Whether the process holds the socket that takes connections there; where there is no /proc, it is believed. */
+function listensAt(pid: number, port: number): boolean {
+  const table = '/proc/net/tcp';
+  if (!existsSync(table)) return true;
+  const address = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const inodes = readFileSync(table, 'utf8')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, local, , state]) => local === address && state === '0A')
+    .map((fields) => `socket:[${fields[9]}]`);
+  const folder = `/proc/${pid}/fd`;
+  return readdirSync(folder).some((name) => inodes.includes(linkOf(join(folder, name))));
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch (error) {
+    // Closed meanwhile.
+    if (errnoOf(error) === 'ENOENT') return '';
+    throw error;
   }
 }
 
