@@ -23,7 +23,7 @@ const textOf = (events: readonly BuildEvent[]): string => events.map((e) => (e.t
 it('stores many events with few calls, and everything at the end', async () => {
   const records = target();
   {
-    await using writer = new LogWriter({ append: records.append, clock: () => 1 });
+    await using writer = new LogWriter({ append: records.append, clock: () => 1, gather: 60_000 });
     const step = writer.log.start('one');
     for (let i = 0; i < 1000; i++) await step.output('stdout', `${i}\n`);
     step.done();
