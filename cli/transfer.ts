@@ -17,6 +17,8 @@ export interface TransferOptions {
   readonly 'all-tags': boolean | undefined;
   readonly platform: string | undefined;
   readonly quiet: boolean | undefined;
+  /** Docker's, and true unless said otherwise. */
+  readonly 'disable-content-trust': boolean | undefined;
 }
 
 type Done = Extract<TransferEvent, { readonly kind: 'done' }>;
@@ -34,6 +36,14 @@ export async function transfer(
   options: TransferOptions,
   { io, api, remote }: TransferCall,
 ): Promise<Done> {
+  if (options['disable-content-trust'] === false) {
+    throw new SlipwayError('UNSUPPORTED', '--disable-content-trust=false: signatures are neither checked nor made', {
+      hint:
+        verb === 'pull'
+          ? 'Name the image by its digest to get that one and no other.'
+          : 'Sign it where it is then, e.g. with cosign.',
+    });
+  }
   const { tag, digest } = parseReference(name);
   const allTags = options['all-tags'] === true;
   const quiet = options.quiet === true;

@@ -68,3 +68,9 @@ it('refuses an endpoint or a context that is none rather than working somewhere 
     expect((await cli([...chosen, 'images'], nowhere)).err).toContain('there is no context "nosuch"');
   expect((await cli(['context'], nowhere)).err).toContain('create, inspect, ls, rm, show, use');
 });
+
+it.each(['pull', 'push'])('%s does not pass over a wish for signatures', async (verb) => {
+  const { code, err } = await cli([verb, '--disable-content-trust=false', 'localhost:1/app'], { SLIPWAY_CONFIG: '/nonexistent' });
+  expect(code).toBe(1);
+  expect(err).toMatch(/^Error: --disable-content-trust=false: signatures are neither checked nor made\n/);
+});
