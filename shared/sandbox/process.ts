@@ -113,11 +113,16 @@ async function hear(report: Readable, on: (word: 'streams' | 'ready') => void) {
 
 function setUpFailed(said: readonly string[], code: number): SlipwayError {
   const overlayDone = said.includes('root');
-  const text = said.filter((line) => line !== 'root' && !/^\s+dmesg\(1\)/.test(line)).join('; ');
+  const text = said.filter((line) => !['root', 'amiss'].includes(line) && !/^\s+dmesg\(1\)/.test(line)).join('; ');
   const about = text === '' ? `the helpers ended with code ${code} and no word` : text;
   if (!overlayDone) {
     return new SlipwayError('SANDBOX_UNAVAILABLE', `cannot set up a root filesystem for the command: ${about}`, {
       hint: 'The data folder must be on a filesystem that overlayfs can write to (ext4, xfs, btrfs, tmpfs; not overlay, NFS or FUSE): set SLIPWAY_HOME to one. `slipway doctor` tells more.',
+    });
+  }
+  if (said.includes('amiss')) {
+    return new SlipwayError('STEP_FAILED', `cannot set up the command's surroundings: ${about}`, {
+      hint: 'The base image or an earlier step left it so.',
     });
   }
   return new SlipwayError('SANDBOX', `cannot set up the command's surroundings: ${about}`, {

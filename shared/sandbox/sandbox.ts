@@ -66,7 +66,8 @@ export interface Sandbox {
   readonly name: string;
   /**
    * Runs to the end. Afterwards every process of the command is dead and nothing stays mounted, however it ended; /proc, /dev, /sys,
-   * resolv.conf and hosts were provided to it and are not in `upper`. CANCELLED when the signal fires; SANDBOX when the machine fails.
+   * resolv.conf and hosts were provided to it and are not in `upper`. CANCELLED when the signal fires; SANDBOX when the machine fails,
+   * STEP_FAILED when the root is such that nothing can run in it.
    */
   run(spec: RunSpec, options?: RunOptions): Promise<RunResult>;
 }

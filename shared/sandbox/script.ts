@@ -108,6 +108,8 @@ export const deviceNames = ['null', 'zero', 'full', 'random', 'urandom', 'tty'] 
 // Paths in a root are the image's, so they are hostile: a link /etc -> /etc must not lead to the machine's. `at` follows links inside
 // the root, as chroot would, and what it answers has none; nothing else runs in the root yet, so it stays true.
 const functions = `die() { echo "$*" >&2; exit 125; }
+# What is wrong lies in the root, not in the machine.
+amiss() { echo amiss >&2; die "$*"; }
 at() {
   at= rest=$1 links=0
   while [ -n "$rest" ]; do
@@ -119,7 +121,7 @@ at() {
       *)
         if [ -L ".$at/$name" ]; then
           links=$((links + 1))
-          [ $links -le 40 ] || die "too many symbolic links in $1"
+          [ $links -le 40 ] || amiss "too many symbolic links in $1"
           link=$(readlink ".$at/$name")
           case $link in /*) at= ;; esac
           rest=$link\${rest:+/$rest}
@@ -131,7 +133,7 @@ at() {
 }
 # As runc: what the kernel provides is not mounted wherever an image likes.
 ordinary() {
-  [ ! -L "./$1" ] || die "/$1 is a symbolic link in the root filesystem, it must be a directory"
+  [ ! -L "./$1" ] || amiss "/$1 is a symbolic link in the root filesystem, it must be a directory"
   directory "$1" stub
 }
 directory() {
@@ -140,7 +142,7 @@ directory() {
     while [ -n "$rest" ]; do
       dir=$dir/\${rest%%/*}
       case $rest in */*) rest=\${rest#*/} ;; *) rest= ;; esac
-      [ -d ".$dir" ] || { mkdir ".$dir"; $2 "$dir"; }
+      [ -d ".$dir" ] || { [ ! -e ".$dir" ] || amiss "$dir is a file in the root filesystem, it must be a directory"; mkdir ".$dir"; $2 "$dir"; }
     done
   }
 }
@@ -148,10 +150,10 @@ stub() { printf '%s\\0' "$1" >>"$run/made"; }
 file() {
   at "$1"
   [ -e ".$at" ] || { wanted=$at; directory "\${wanted%/*}" stub; : >".$wanted"; stub "$wanted"; at=$wanted; }
-  [ ! -d ".$at" ] || die "$1 is a directory in the root filesystem, a file was expected"
+  [ ! -d ".$at" ] || amiss "/\${1#/} is a directory in the root filesystem, it must be a file"
 }
 line() {
-  case $at in *[[:space:]#\\\\]*) die "cannot mount on $at: blanks in its path" ;; esac
+  case $at in *[[:space:]#\\\\]*) amiss "cannot mount on $at: blanks in its path" ;; esac
   printf '%s %s%s %s %s 0 0\\n' "$1" "$root" "$at" "$2" "$3" >>"$run/fstab"
 }
 `;

@@ -64,6 +64,19 @@ describe.skipIf(why !== undefined && !process.env.CI)(`failing builds${why ? ` (
       'cannot run in the working directory /w/sub: /bin/busybox is not a directory\n  Name another one with WORKDIR, or do not replace it before.',
     ));
 
+  // What is mounted cannot be changed by a RUN: such roots are made elsewhere and copied.
+  test.each([
+    ['touch w && ln -s /w etc', '/w is a file in the root filesystem, it must be a directory'],
+    ['mkdir -p etc/hosts', '/etc/hosts is a directory in the root filesystem, it must be a file'],
+    ['ln -s /w sys', '/sys is a symbolic link in the root filesystem, it must be a directory'],
+  ])('an image in which nothing can run: %s', async (command, why) => {
+    await fails(
+      `${from.trim()} AS other\nRUN mkdir /made && cd /made && ${command}\nFROM scratch\nCOPY --from=other /made /\nRUN true`,
+      5,
+      `cannot set up the command's surroundings: ${why}\n  The base image or an earlier step left it so.`,
+    );
+  });
+
   test('an unknown instruction', () =>
     fails(`${from}BOGUS x`, 2, 'dockerfile parse error on line 2: unknown instruction: BOGUS'));
 
