@@ -47,6 +47,9 @@ export interface Leftovers {
 
 const create = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
+/** Node takes a number below zero, a time before 1970, for now; not so a Date. */
+const timeOf = ({ mtime }: Pick<Entry, 'mtime'>): number | Date => (mtime < 0 ? new Date(mtime * 1000) : mtime);
+
 export class TreeUnpacker implements TarHandler {
   readonly #root: string;
   readonly #plain: boolean;
@@ -155,7 +158,7 @@ export class TreeUnpacker implements TarHandler {
         if (this.#owners && (this.#plain || entry.uid !== this.#uid || entry.gid !== this.#gid))
           lchownSync(at, entry.uid, entry.gid);
         chmodSync(at, entry.mode);
-        utimesSync(at, entry.mtime, entry.mtime);
+        utimesSync(at, timeOf(entry), timeOf(entry));
       } catch (error) {
         throw named(error, entry.path);
       }
@@ -198,7 +201,7 @@ export class TreeUnpacker implements TarHandler {
       case 'symlink':
         this.#replacing(path, () => symlinkSync(fsPath(entry.link ?? ''), this.#at(path)));
         if (this.#chowns(entry)) lchownSync(this.#at(path), entry.uid, entry.gid);
-        lutimesSync(this.#at(path), entry.mtime, entry.mtime);
+        lutimesSync(this.#at(path), timeOf(entry), timeOf(entry));
         break;
       case 'hardlink':
         this.#link(path, entry.link ?? '');
@@ -227,7 +230,7 @@ export class TreeUnpacker implements TarHandler {
       const chowns = this.#chowns(entry);
       if (chowns) fchownSync(fd, entry.uid, entry.gid);
       if (chowns || (entry.mode & 0o777 & ~this.#umask) !== entry.mode) fchmodSync(fd, entry.mode);
-      futimesSync(fd, entry.mtime, entry.mtime);
+      futimesSync(fd, timeOf(entry), timeOf(entry));
     } finally {
       closeSync(fd);
     }

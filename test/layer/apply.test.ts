@@ -60,6 +60,11 @@ const everything = inOrder([
     xattrs: { 'security.capability': 'AQAAAgAgAAAAAAAAAAAAAAAAAAA=', 'user.zero': '', 'user.nul': 'AAA=' },
   }),
   file('var/empty', '', { mode: 0o600 }),
+  // Before 1970.
+  dir('var/old', { mtime: -86_400 }),
+  file('var/old/file', 'x', { mtime: -315_619_200 }),
+  { entry: { ...symlink('var/old/link', 'x').entry, mtime: -1 } },
+  { entry: { path: 'var/old/pipe', type: 'fifo', mode: 0o600, uid: 0, gid: 0, size: 0, mtime: -2 } },
   dir('var/sticky', { mode: 0o1777, mtime: 12_345 }),
   ...Array.from({ length: 100 }, (_, index) => file(`var/sticky/f${index}`, `${index}`)),
 ]);
