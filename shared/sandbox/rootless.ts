@@ -142,8 +142,10 @@ export async function enterUserNamespace(
       `echo in >&4; exec 4>&-; ${wait}`,
       'slipway',
       need('setpriv'),
+      // Not a signal that could be handed on to a command that does not care: what this process is killed by ends the other as well, and
+      // with it what it runs.
       '--pdeathsig',
-      'TERM',
+      'KILL',
       '--',
       ...command,
     ],

@@ -1,11 +1,13 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { mapArguments, type RootlessMachine, rangesOf, rootlessProblems } from '../../shared/sandbox/rootless.ts';
 import { busyboxRoot, whyNoRoot } from '../support/roots.ts';
+import { eventually } from '../support/sandboxed.ts';
 
 const ready: RootlessMachine = {
   uid: 1000,
@@ -86,6 +88,28 @@ describe.skipIf(why)(`as an ordinary user${why ? ` (${why})` : ''}`, () => {
     );
     expect(result.stdout).toMatch(/^0\n-rw-r--r--\s+1 1000\s+50\s.*\n1000\nCapEff:\t00000000a80425fb\n0\n$/);
     expect(result.code).toBe(7);
+  }, 60_000);
+
+  test('what is inside ends with who waits outside, whatever it does about signals', async () => {
+    const file = join(folder, 'inside.ts');
+    writeFileSync(
+      file,
+      `import { enterUserNamespace } from ${url('rootless.ts')};
+const code = await enterUserNamespace([process.execPath, ...process.argv.slice(1)], process.env);
+if (code !== undefined) process.exit(code);
+for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT']) process.on(signal, () => undefined);
+console.log(process.pid);
+setInterval(() => undefined, 1000);
+`,
+    );
+    const outside = spawn('setpriv', ['--reuid', user, '--regid', user, '--init-groups', process.execPath, file], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      cwd: '/',
+    });
+    const pid = Number(String((await once(outside.stdout, 'data'))[0]));
+    expect(existsSync(`/proc/${pid}`)).toBe(true);
+    outside.kill('SIGKILL');
+    await eventually(() => !existsSync(`/proc/${pid}`), 'the process inside is gone');
   }, 60_000);
 
   const url = (file: string) => JSON.stringify(new URL(`../../shared/sandbox/${file}`, import.meta.url).href);
