@@ -311,6 +311,11 @@ async function inputs(path: string, file: string | undefined, io: Io, client: Ap
 }
 
 async function readDockerfile(root: string, file: string | undefined, io: Io): Promise<{ name: string; text: string }> {
+  if (file !== undefined && /^https?:\/\//.test(file)) {
+    throw new SlipwayError('UNSUPPORTED', `-f ${file}: a Dockerfile at a URL is not supported yet`, {
+      hint: `curl -fsSL ${file} | slipway build -f - PATH`,
+    });
+  }
   // F46: relative to the current folder, not to the context; the default name is tried in lower case too.
   const candidates =
     file === undefined

@@ -30,6 +30,12 @@ describe('flags of docker', () => {
   });
 });
 
+it('does not look for a URL among the files', async () => {
+  const { code, err } = await build('-f', 'https://example.com/Dockerfile', '.');
+  expect(code).toBe(1);
+  expect(err).toMatch(/^Error: -f https:\/\/example.com\/Dockerfile: a Dockerfile at a URL is not supported yet\n {2}curl /);
+});
+
 it('takes empty values for flags that were not given, and no empty word for a folder', async () => {
   const empty = ['target', 'platform', 'network', 'progress', 'iidfile', 'metadata-file', 'file'].map((name) => `--${name}=`);
   expect((await build(...empty, '.')).code).toBe(0);
