@@ -155,7 +155,8 @@ afterAll(async () => {
   await folder?.[Symbol.asyncDispose]();
 });
 
-describe.skipIf(missing)(`builds in an account${missing === undefined ? '' : ` (${missing})`}`, () => {
+// One story: each goes on with what those before have built.
+describe.skipIf(missing)(`builds in an account${missing === undefined ? '' : ` (${missing})`}`, { shuffle: false }, () => {
   const stages = (): string => `FROM ${upstream.host}/busybox:base AS tools
 RUN mkdir /made && echo tool > /made/tool && chmod 4755 /made/tool
 FROM ${upstream.host}/busybox:base AS other

@@ -255,6 +255,7 @@ describe('one that fits', () => {
 
   it('is saved to the same bytes by either way', async () => {
     await good(there('ci', ['import', '-c', 'CMD ["/a"]', 'small.tar', 'team/either:1']));
+    await good(there('ci', ['import', 'small.tar', 'team/small:1']));
     const endpoint = { url: account.url, chosenBy: 'the test', project: 'default' };
     using remote = new Remote(endpoint, { env: env('ci'), now: Date.now });
     const { signal } = new AbortController();
