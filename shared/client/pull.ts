@@ -230,7 +230,12 @@ function inDockersWords(error: unknown, reference: Reference): unknown {
     return new SlipwayError(
       'DENIED',
       `pull access denied for ${name}, repository does not exist or may require 'docker login': ${error.message}`,
-      { cause: error, hint: error.hint ?? `Log in with an account that may pull it: slipway login ${reference.host}` },
+      {
+        cause: error,
+        hint:
+          error.hint ??
+          `Log in with an account that may pull it: slipway login ${reference.host}, or docker login ${reference.host}`,
+      },
     );
   }
   if (isCode(error, 'NOT_FOUND') && error.details?.upstream === 'NAME_UNKNOWN') {

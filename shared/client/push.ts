@@ -49,7 +49,7 @@ export async function pushImage(store: ImageStore, client: RegistryClient, reque
     throwIfCancelled(signal);
     if (!isCode(error, 'UNAUTHORIZED', 'DENIED') || error.hint !== undefined) throw error;
     throw new SlipwayError('DENIED', error.message, {
-      hint: `Log in with an account that may push there: slipway login ${reference.host}`,
+      hint: `Log in with an account that may push there: slipway login ${reference.host}, or docker login ${reference.host}`,
       cause: error,
     });
   }
