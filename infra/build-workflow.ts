@@ -37,7 +37,7 @@ export interface BuildWorkflowProps {
   readonly prices?: Prices;
   /** Stages of one build at the same time. 10 when absent. */
   readonly concurrency?: number;
-  /** MiB of the function that executes stages. Four vCPUs when absent: layers are compressed on all of them. */
+  /** MiB of the function that executes stages: layers are compressed on all the vCPUs that come with them. 3008 when absent. */
   readonly stageMemory?: number;
 }
 
@@ -46,6 +46,8 @@ const heartbeat = 600;
 const runnerTime = 4 * 3600;
 /** MiB with which a function has one vCPU. */
 const vcpu = 1769;
+/** MiB that a function may have in any account: a deployment that asks a new one for more is rolled back. */
+const everywhere = 3008;
 
 type Named = Pick<ProgramProps, 'folder' | 'description' | 'memory' | 'timeout' | 'disk'>;
 
@@ -63,7 +65,7 @@ export class BuildWorkflow extends Construct {
 
   constructor(scope: Construct, id: string, props: BuildWorkflowProps) {
     super(scope, id);
-    const { storage, runners, logRetention, stageMemory = 4 * vcpu } = props;
+    const { storage, runners, logRetention, stageMemory = everywhere } = props;
     if (!Number.isInteger(stageMemory) || stageMemory < vcpu || stageMemory > 10_240) {
       throw new Error(`stageMemory: ${stageMemory} is not a whole number of ${vcpu} to 10240 (MiB)`);
     }

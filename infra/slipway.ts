@@ -45,8 +45,8 @@ export interface SlipwayProps {
   /** Stages of one build that are executed at the same time. 10 when absent. */
   readonly stagesAtOnce?: number;
   /**
-   * MiB of the function that executes stages without RUN, 1769 to 10240: a vCPU comes with each 1769. 7076 when absent. New accounts may
-   * have no more than 3008.
+   * MiB of the function that executes stages without RUN, 1769 to 10240: a vCPU comes with each 1769. 3008 when absent, which is what new
+   * accounts may have at the most.
    */
   readonly stageMemory?: number;
   /** What the cost of builds is estimated with. List prices of us-east-1 when absent. */
