@@ -16,6 +16,7 @@ import {
   RestApi,
 } from 'aws-cdk-lib/aws-apigateway';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { APIGATEWAY_AUTHORIZER_CHANGE_DEPLOYMENT_LOGICAL_ID } from 'aws-cdk-lib/cx-api';
 import { Construct } from 'constructs';
 import type { Front } from './front.ts';
 import type { Program } from './functions.ts';
@@ -54,6 +55,8 @@ export class RegistryApi extends Construct {
 
   constructor(scope: Construct, id: string, props: RegistryApiProps) {
     super(scope, id);
+    // Else a change of the authorizer alone would come to the stage with some later one only.
+    this.node.setContext(APIGATEWAY_AUTHORIZER_CHANGE_DEPLOYMENT_LOGICAL_ID, true);
     const log = new LogGroup(this, 'Log', { retention: props.logRetention, removalPolicy: RemovalPolicy.DESTROY });
     this.api = new RestApi(this, 'Api', {
       // Its metrics go by it: those of another API of this name would be in the alarms.
@@ -181,6 +184,14 @@ export class RegistryApi extends Construct {
       500,
       'UNKNOWN',
       `the registry could not be asked; if this was an upload: ${tooLarge}`,
+    );
+    // Where there is no such method, the gateway takes a token for a signature of AWS that lacks something.
+    this.#respond(
+      'Refused',
+      ResponseType.DEFAULT_4XX,
+      undefined,
+      'UNSUPPORTED',
+      'the gateway refused it: there is no such path or method here, or a firewall of the account does not let it pass',
     );
     this.#respond('Fault', ResponseType.DEFAULT_5XX, undefined, 'UNAVAILABLE', 'the registry cannot answer now: try again');
   }

@@ -292,6 +292,11 @@ describe('the API', () => {
         DefaultCacheBehavior: Match.objectLike({ FunctionAssociations: [Match.objectLike({ EventType: 'viewer-request' })] }),
       },
     });
+    template.hasResourceProperties('AWS::ApiGateway::GatewayResponse', {
+      ResponseType: 'DEFAULT_4XX',
+      StatusCode: Match.absent(),
+      ResponseTemplates: { 'application/json': Match.stringLikeRegexp('no such path or method') },
+    });
     const authorizers = Object.values(template.findResources('AWS::ApiGateway::Authorizer')).map((one) => one.Properties);
     expect(authorizers.map((one) => [one.Type, one.IdentitySource, one.AuthorizerResultTtlInSeconds])).toEqual([
       ['REQUEST', 'method.request.header.Authorization', 0],
