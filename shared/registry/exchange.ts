@@ -56,7 +56,7 @@ export function json(status: number, value: unknown, headers: Reply['headers'] =
 /** An answer without a body. 204 and 304 carry no length; everything else says 0. */
 export const empty = (status: number, headers: Reply['headers'] = {}): Reply => ({
   status,
-  headers: status === 204 ? headers : { 'content-length': '0', ...headers },
+  headers: status === 204 || status === 304 ? headers : { 'content-length': '0', ...headers },
 });
 
 async function* nothing(): AsyncGenerator<Uint8Array> {
