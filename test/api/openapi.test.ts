@@ -181,6 +181,8 @@ describe('the OpenAPI document', () => {
     const account = createApi({ ...home.parts, transfers: async () => transfers.service });
     const asked = { reference: '127.0.0.1:9/nowhere', clientToken: 'a', login: { username: 'a', password: 'b' } };
     const moved = (await call('pullImage', '/api/v1/images/pull', asked, account)) as { id: string };
+    // An answer ends after a while, whether or not the transfer has.
+    await Promise.all(transfers.runs);
     const told = await call('transferEvents', `/api/v1/transfers/${moved.id}/events`, undefined, account);
     expect(told).toMatchObject([
       { number: 1, kind: 'pulling' },
