@@ -102,6 +102,7 @@ console.log(process.pid);
 setInterval(() => undefined, 1000);
 `,
     );
+    chmodSync(file, 0o644);
     const outside = spawn('setpriv', ['--reuid', user, '--regid', user, '--init-groups', process.execPath, file], {
       stdio: ['ignore', 'pipe', 'inherit'],
       cwd: '/',
