@@ -14,6 +14,8 @@ export interface BuildRequest {
   readonly noCache?: boolean;
   /** How many stages at once, for builders that do one unless told. */
   readonly jobs?: number;
+  /** Nothing is kept for a next build: builders that ask for it need not store a layer for each instruction then. */
+  readonly once?: boolean;
 }
 
 export interface BuildOutcome {

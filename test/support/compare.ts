@@ -68,6 +68,7 @@ export function buildCase(
     context,
     args,
     tag: imageOf(test, builder.name),
+    once: true,
     ...(test.target === undefined ? {} : { target: test.target }),
   };
   return builder.build({ ...request, ...(file === undefined ? {} : { file: join(context, file) }) });

@@ -288,7 +288,7 @@ export async function openStore(folder: string, options: StoreOptions = {}): Pro
                 'chroot',
                 '--network',
                 'host',
-                '--layers',
+                ...(request.once ? [] : ['--layers']),
                 '--format',
                 'docker',
                 '--identity-label=false',
