@@ -48,7 +48,11 @@ export default defineConfig({
       project('golden', ['test/golden/**/*.test.ts'], sharing),
       project('infra', ['test/infra/**/*.test.ts'], { testTimeout: 120_000, hookTimeout: 120_000 }),
       // Deploys the stack to a local AWS of its own: half a minute before the first test.
-      project('account', ['test/account/**/*.test.ts'], { testTimeout: 180_000, hookTimeout: 240_000 }),
+      project('account', ['test/account/**/*.test.ts'], {
+        testTimeout: 180_000,
+        hookTimeout: 240_000,
+        globalSetup: ['test/support/programs-for-run.ts'],
+      }),
       project('e2e', ['test/e2e/**/*.test.ts'], {
         exclude: ['node_modules/**', ...withRunners],
         testTimeout: 300_000,

@@ -21,6 +21,8 @@ export interface LocalStackOptions {
   readonly folder: string;
   /** As `-c name=value` for app.ts. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** More of the environment for the CDK and the app. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export interface LocalStack {
@@ -72,9 +74,10 @@ function stageOn(endpoint: string, stageUrl: string): string {
   return `${endpoint}/_aws/execute-api/${match[1]}/${match[2]}`;
 }
 
-function cdk({ endpoint }: LocalStackOptions, args: readonly string[], cwd: string): Promise<void> {
+function cdk({ endpoint, env: more }: LocalStackOptions, args: readonly string[], cwd: string): Promise<void> {
   const env = {
     ...process.env,
+    ...more,
     // `node` for the app is the project's own.
     PATH: `${bin}:${process.env.PATH}`,
     AWS_ENDPOINT_URL: endpoint,

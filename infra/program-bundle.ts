@@ -22,9 +22,9 @@ export interface ProgramAsset {
   readonly options: AssetOptions;
 }
 
-/** `folder`: in functions/. The asset has handler.js in it. */
+/** `folder`: in functions/. The asset has handler.js in it. SLIPWAY_PROGRAMS: where all of them lie bundled (for who deploys often). */
 export function programAsset(folder: string): ProgramAsset {
-  const path = join(root, 'functions', folder);
+  const path = join(process.env.SLIPWAY_PROGRAMS || join(root, 'functions'), folder);
   if (existsSync(join(path, 'handler.js'))) return { path, options: {} };
   if (!existsSync(join(path, 'handler.ts'))) throw new Error(`${path} holds no program: is the package whole?`);
   return {

@@ -10,7 +10,7 @@ const collect = (event: object) => invokeLocally(account.aws, account.outputs.Co
 
 describe.skipIf(missing !== undefined)(`collecting in an account${missing === undefined ? '' : ` (${missing})`}`, () => {
   beforeAll(async () => {
-    account = await deployAccount();
+    account = await deployAccount({ bundled: true });
   });
   afterAll(() => account[Symbol.asyncDispose]());
 

@@ -28,9 +28,11 @@ export interface TestAccountOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** With machines for RUN, which need root. */
   readonly runners?: true;
+  /** With functions that the CDK bundles, as it does for everybody, and not those of the run (programs-for-run.ts). */
+  readonly bundled?: true;
 }
 
-export async function deployAccount({ settings = {}, runners }: TestAccountOptions = {}): Promise<TestAccount> {
+export async function deployAccount({ settings = {}, runners, bundled }: TestAccountOptions = {}): Promise<TestAccount> {
   await using parts = new AsyncDisposableStack();
   const bucket = parts.use(await startCountingProxy());
   // The emulator's functions have its environment.
@@ -45,6 +47,7 @@ export async function deployAccount({ settings = {}, runners }: TestAccountOptio
     endpoint,
     url: proxy.url,
     folder: folder.path,
+    ...(bundled && { env: { SLIPWAY_PROGRAMS: '' } }),
     settings: { ...settings, ...(plane === undefined ? {} : { localRunners: plane.url }) },
   });
   proxy.aim(stageUrl);
