@@ -5,6 +5,7 @@ import type { Copy } from '../dockerfile/instructions.ts';
 import type { Word } from '../dockerfile/source.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import type { CopySource, Operation } from './plan.ts';
+import { refuseFlags } from './refused-flags.ts';
 
 /** The stage's way to expand a word; reports undefined variables. */
 export type ExpandWord = (word: Word) => string;
@@ -39,8 +40,7 @@ function isGit(text: string): boolean {
 /** @throws SlipwayError DOCKERFILE, UNSUPPORTED at the instruction or the word in it */
 export function planCopy(copy: Copy, context: CopyContext): PlannedCopy {
   const keyword = copy.kind.toUpperCase();
-  const [refused] = copy.refused;
-  if (refused !== undefined) throw unsupported(`${keyword} ${refused.text}`, refused.where);
+  refuseFlags(keyword, copy.refused);
   const { expandWord } = context;
   const optional = (word: Word | undefined): string | undefined => (word && expandWord(word)) || undefined;
   const [chown, chmod, checksum] = [optional(copy.chown), optional(copy.chmod), optional(copy.checksum)];

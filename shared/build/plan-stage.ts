@@ -1,6 +1,6 @@
 // One stage's instructions to steps: everything expanded, every RUN's environment known.
 import { posix } from 'node:path';
-import { dockerfileError, unsupported } from '../dockerfile/failure.ts';
+import { dockerfileError } from '../dockerfile/failure.ts';
 import { chomp, heredocMark } from '../dockerfile/heredoc.ts';
 import type { Arg, Command, CommandLine, Pairs, Run, StageInstruction, Words } from '../dockerfile/instructions.ts';
 import { parsePorts } from '../dockerfile/ports.ts';
@@ -16,6 +16,7 @@ import { healthText, plainList, quotedList, runText } from './history-text.ts';
 import type { ConfigEdit, Operation, Step } from './plan.ts';
 import { type PlanBudget, stepOverhead } from './plan-budget.ts';
 import { planCopy } from './plan-copy.ts';
+import { refuseFlags } from './refused-flags.ts';
 import type { NeededStage } from './stage-graph.ts';
 
 /** What a stage hands to stages built FROM it. */
@@ -311,8 +312,7 @@ class StagePlanner {
 
   #run(run: Run): { operation: Operation; createdBy: string } {
     const { buildArgs, budget } = this.#input;
-    const [refused] = run.refused;
-    if (refused !== undefined) throw unsupported(`RUN ${refused.text}`, refused.where);
+    refuseFlags('RUN', run.refused);
     if (run.network === 'host' && this.#input.network === 'none')
       throw new SlipwayError('DENIED', 'RUN --network=host in a build that was started with --network=none', {
         where: run.where,

@@ -84,12 +84,19 @@ function run(request: Request): Run {
   if (network === undefined) throw parseError(`invalid network mode ${JSON.stringify(word?.text)}`, word!.where);
   const command = commandLine(request.args);
   if (command.form === 'exec' ? command.args.length === 0 : command.text === '') throw atLeastOne(request);
-  const refused = [...named(flags, 'mount'), ...named(flags, 'security'), ...named(flags, 'device')];
+  const refused = [...mounts(flags), ...named(flags, 'security'), ...named(flags, 'device')];
   return { ...request.common, kind: 'run', command, heredocs: request.line.heredocs, network, refused };
 }
 
 /** The flag's name as the text, for a refusal by name. */
 const named = (flags: Flags, name: string): Word[] => flags.words(name).map(({ where }) => ({ text: `--${name}`, where }));
+
+/** With its type, which decides what to do without it. */
+const mounts = (flags: Flags): Word[] =>
+  flags.words('mount').map(({ text, where }) => {
+    const type = /(?:^|,)\s*type=([a-z]+)/i.exec(text)?.[1] ?? 'bind';
+    return { text: `--mount=type=${type.toLowerCase()}`, where };
+  });
 
 function copy(request: Request): Copy {
   const isAdd = request.keyword === 'ADD';
