@@ -1,5 +1,6 @@
 // npm run deploy:local: the stack of production on this machine. A MiniStack on port 4566, or whatever AWS_ENDPOINT_URL names, in front of
 // it the proxy that stands for CloudFront, and machines that execute RUN. Run it again to bring the stack up to date.
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isRunning, type LocalProcess, localFolder, readState, startInBackground, stop, writeState } from './local-processes.ts';
@@ -43,7 +44,12 @@ async function openAws(kept: LocalProcess | undefined): Promise<{ readonly endpo
       `something else listens on port ${awsPort}. If it is a local AWS, set AWS_ENDPOINT_URL=${endpoint} to use it.`,
     );
   }
-  if (!existsSync(ministack)) throw new Error('no local AWS: run test/setup.sh for MiniStack, or set AWS_ENDPOINT_URL');
+  if (!existsSync(ministack)) {
+    say('installing MiniStack into .venv (test/setup.sh)');
+    spawnSync('sh', [join(root, 'test/setup.sh')], { stdio: ['ignore', 'inherit', 'inherit'] });
+    if (!existsSync(ministack))
+      throw new Error('no local AWS: MiniStack is not there, see above; or set AWS_ENDPOINT_URL to another');
+  }
   say(`starting MiniStack on ${endpoint}`);
   // Where it unpacks functions: gone with the rest of the folder. They are no part of this package, whose files are ES modules.
   const TMPDIR = join(localFolder, 'tmp');
